@@ -1,0 +1,74 @@
+"""The world the theory speaks of: tasks, moments, attention layers, gradients and flows.
+
+Everything is hand-written NumPy; nothing here imports the closed forms that it serves to check.
+Conventions: loss L = E(ŷ − y_q)² without ½, flow τ dθ/dt = −½ ∂L/∂θ, N counts context pairs.
+"""
+
+# Data
+# Models
+# Running them
+# Reading a run
+from numerics.descent import gradient_descent
+from numerics.drops import (
+    MeasuredPlateaus,
+    crossing_times,
+    drop_times,
+    dwell_times,
+    find_plateaus,
+)
+from numerics.flow import Trajectory, gradient_flow, system_flow
+from numerics.merged import MergedAttention
+from numerics.moments import (
+    DenseMoments,
+    DiagonalMoments,
+    FactoredMoments,
+    dense_moments,
+    matrix_loss,
+    minimiser,
+    moments_of_sequences,
+    population_moments,
+    sample_moments,
+)
+from numerics.networks import ConvolutionalNetwork, TwoLayerNetwork
+from numerics.sampling import Sequences, sample_chunks, sample_sequences
+from numerics.separate import SeparateAttention
+from numerics.stability import Stability, find_fixed_point, stability
+from numerics.systems import AttentionSystem, gradient, loss
+from numerics.tasks import LinearTask, TokenTask, random_rotation
+
+__all__ = [
+    "AttentionSystem",
+    "ConvolutionalNetwork",
+    "DenseMoments",
+    "DiagonalMoments",
+    "FactoredMoments",
+    "LinearTask",
+    "MeasuredPlateaus",
+    "MergedAttention",
+    "SeparateAttention",
+    "Sequences",
+    "Stability",
+    "TokenTask",
+    "Trajectory",
+    "TwoLayerNetwork",
+    "crossing_times",
+    "dense_moments",
+    "drop_times",
+    "dwell_times",
+    "find_fixed_point",
+    "find_plateaus",
+    "gradient",
+    "gradient_descent",
+    "gradient_flow",
+    "loss",
+    "matrix_loss",
+    "minimiser",
+    "moments_of_sequences",
+    "population_moments",
+    "random_rotation",
+    "sample_chunks",
+    "sample_moments",
+    "sample_sequences",
+    "stability",
+    "system_flow",
+]

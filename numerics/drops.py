@@ -1,0 +1,124 @@
+"""Reading a loss curve: when it drops, and how high its plateaus are.
+
+The definitions here use the measured curve alone, or plateau values that the caller supplies;
+nothing is borrowed from the theory that they serve to test.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from numerics import _check
+from numerics.flow import Trajectory
+
+Array = NDArray[Any]
+
+
+def crossing_times(t: ArrayLike, loss: ArrayLike, levels: ArrayLike) -> Array:
+    """First time at which the loss falls to each level, by linear interpolation; inf if never.
+
+    >>> crossing_times([0, 1, 2], [4.0, 2.0, 1.0], [3.0, 1.5, 0.5]).tolist()
+    [0.5, 1.5, inf]
+    """
+    time = _check.floating_array("t", t, 1)
+    curve = _check.floating_array("loss", loss, 1)
+    _check.same_length("the length of loss", len(curve), "t", len(time))
+    wanted = _check.floating_array("levels", levels, 1)
+    found = np.full(len(wanted), np.inf)
+    for index, level in enumerate(wanted):
+        below = np.flatnonzero(curve <= level)
+        if below.size:
+            i = int(below[0])
+            found[index] = time[i]
+            if i:
+                share = (curve[i - 1] - level) / (curve[i - 1] - curve[i])
+                found[index] = time[i - 1] + share * (time[i] - time[i - 1])
+    return found
+
+
+def drop_times(t: ArrayLike, loss: ArrayLike, plateaus: ArrayLike) -> Array:
+    """Time of each drop: when the loss first crosses midway between consecutive plateaus.
+
+    >>> drop_times([0, 1, 2, 3], [4.0, 2.0, 2.0, 1.0], [4.0, 2.0, 1.0]).tolist()
+    [0.5, 2.5]
+    """
+    heights = _check.floating_array("plateaus", plateaus, 1)
+    return crossing_times(t, loss, (heights[:-1] + heights[1:]) / 2)
+
+
+# Weights are right to about rtol = 1e-8, so at rest ‖∂L/∂θ‖² is about 1e-16 of its scale.
+_FLOOR = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredPlateaus:
+    """Drops and plateaus found in a trajectory without being told where to look.
+
+    Attributes
+    ----------
+    drops : (n,)
+        Times of the n peaks of the rate at which the loss falls.
+    heights : (n+1,)
+        Loss where the trajectory is flattest: before the first drop, between consecutive
+        drops, and at the end.
+    times : (n+1,)
+        When that is.
+    indices : (n+1,)
+        Where in the trajectory that is.
+    """
+
+    drops: Array
+    heights: Array
+    times: Array
+    indices: NDArray[np.integer]
+
+
+def find_plateaus(run: Trajectory, *, contrast: float = 10.0) -> MeasuredPlateaus:
+    """Find the drops of a run and the plateaus between them.
+
+    A drop is a peak of −dL/dt that stands out from the valleys on both sides by a factor of at
+    least `contrast` (a prominence of ln `contrast` in ln(−dL/dt)). Rates below 1e-10 of the
+    largest count as flat: there the integrator's own error moves the loss.
+
+    Raises
+    ------
+    ValueError
+        If `contrast` is not greater than 1.
+    """
+    from scipy.signal import find_peaks
+
+    contrast = _check.real("contrast", contrast, above=1.0)
+    peak = float(run.loss_rate.max())
+    log_rate = np.log(np.maximum(run.loss_rate, _FLOOR * peak if peak else 1.0))
+    # One point lower than all others at each end lets the first and last peak count.
+    padded = np.concatenate([[log_rate.min()], log_rate, [log_rate.min()]])
+    peaks = find_peaks(padded, prominence=np.log(contrast))[0] - 1
+    peaks = peaks[peaks > 0]
+    edges = [0, *peaks.tolist(), len(run.t) - 1]
+    flattest = [0]
+    for start, stop in itertools.pairwise(edges[1:-1]):
+        flattest.append(start + int(run.loss_rate[start:stop].argmin()))
+    flattest.append(len(run.t) - 1)
+    indices = np.array(flattest if len(peaks) else [0])
+    return MeasuredPlateaus(run.t[peaks], run.loss[indices], run.t[indices], indices)
+
+
+def dwell_times(t: ArrayLike, loss: ArrayLike, plateaus: ArrayLike, *, band: float) -> Array:
+    """Time spent within ±band·(gap to the nearer neighbouring plateau) of each plateau.
+
+    >>> dwell_times([0, 1, 2, 3], [4.0, 2.0, 2.0, 1.0], [4.0, 2.0, 1.0], band=0.5).tolist()[1]
+    1.75
+    """
+    heights = _check.floating_array("plateaus", plateaus, 1)
+    band = _check.real("band", band, above=0.0)
+    gaps = -np.diff(heights)
+    reach = band * np.minimum(np.append(gaps, gaps[-1]), np.insert(gaps, 0, gaps[0]))
+    end = float(np.asarray(t, float)[-1])
+    enter = np.minimum(crossing_times(t, loss, heights + reach), end)
+    leave = np.minimum(crossing_times(t, loss, heights - reach), end)
+    return np.asarray(leave - enter)

@@ -1,0 +1,119 @@
+"""Sequences drawn from a task, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numerics import _check
+from numerics.tasks import LinearTask, Task
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """P sequences of in-context regression.
+
+    Attributes
+    ----------
+    x : (P, N, D)
+        Context tokens; where lengths vary, rows past a sequence's own length are zero.
+    y : (P, N)
+        Context labels, zero past the length.
+    query : (P, D)
+        x_q.
+    target : (P,)
+        y_q = wᵀx_q, without label noise.
+    lengths : (P,)
+        N of each sequence.
+    """
+
+    x: Array
+    y: Array
+    query: Array
+    target: Array
+    lengths: NDArray[np.integer]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def beta(self) -> Array:
+        """β = (1/N) Σ y_n x_n, shape (P, D)."""
+        return np.matmul(self.y[:, None, :], self.x)[:, 0] / self.lengths[:, None]
+
+    @property
+    def features(self) -> Array:
+        """Z = vec(β x_qᵀ), columns stacked ([L] Eq. 7), shape (P, D²)."""
+        return (self.query[:, :, None] * self.beta[:, None, :]).reshape(len(self), -1)
+
+
+def sample_sequences(task: Task, count: int, *, rng: Any = None) -> Sequences:
+    """Draw `count` sequences; the task vectors are Gaussian with second moment Ω.
+
+    Raises
+    ------
+    ValueError
+        If a context length is not a whole number.
+
+    Examples
+    --------
+    >>> sequences = sample_sequences(LinearTask([[1.0]], 3), 5, rng=0)
+    >>> sequences.x.shape, sequences.beta.shape
+    ((5, 3, 1), (5, 1))
+    """
+    count = _check.count("count", count)
+    if (
+        any(n != int(n) for n in task.lengths if np.isfinite(n))
+        or not np.isfinite(task.lengths).all()
+    ):
+        raise ValueError(
+            f"context_length must be whole numbers to draw sequences, got {task.context_length!r}"
+        )
+    generator = np.random.default_rng(rng)
+    lengths = generator.choice(np.array(task.lengths, dtype=np.int64), size=count)
+    longest = int(max(task.lengths))
+    tokens = _draw_tokens(task, count * (longest + 1), generator)
+    tokens = tokens.reshape(count, longest + 1, task.dimension)
+    x, query = tokens[:, :-1], tokens[:, -1]
+    w = generator.standard_normal((count, task.dimension)) @ _root(task.task_covariance)
+    y = np.matmul(x, w[:, :, None])[:, :, 0]
+    if task.noise:
+        y = y + task.noise * generator.standard_normal(y.shape)
+    if len(set(task.lengths)) > 1:
+        inside = np.arange(longest) < lengths[:, None]
+        x, y = x * inside[:, :, None], y * inside
+    target = np.sum(w * query, axis=1)
+    return Sequences(x, y, query, target, lengths)
+
+
+def sample_chunks(
+    task: Task, count: int, *, chunk: int = 10_000, rng: Any = None
+) -> Iterator[Sequences]:
+    """Draw `count` sequences in pieces of at most `chunk`, so that memory stays bounded.
+
+    >>> [len(s) for s in sample_chunks(LinearTask([[1.0]], 3), 25, chunk=10, rng=0)]
+    [10, 10, 5]
+    """
+    count, chunk = _check.count("count", count), _check.count("chunk", chunk)
+    generator = np.random.default_rng(rng)
+    for start in range(0, count, chunk):
+        yield sample_sequences(task, min(chunk, count - start), rng=generator)
+
+
+def _draw_tokens(task: Task, count: int, generator: np.random.Generator) -> Array:
+    if isinstance(task, LinearTask):
+        return generator.standard_normal((count, task.dimension)) @ _root(task.covariance)
+    return task.tokens[generator.integers(len(task.tokens), size=count)]
+
+
+def _root(matrix: Array) -> Array:
+    """Symmetric square root of a positive semidefinite matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    root: Array = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    return root

@@ -1,0 +1,117 @@
+"""Gradient systems: a model and its data, bound into loss, velocity and Jacobian.
+
+The velocity is −½ ∂L/∂θ, the right-hand side of [L] Eq. 5 at τ = 1. For a model θ ↦ M with
+tangent B = ∂M/∂θ and residual G = −½ ∂L/∂M,
+
+    velocity = BᵀG,     Jacobian = (∂B/∂θ)ᵀG − Bᵀ E[zzᵀ] B = −½ Hessian of L.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numerics.merged import MergedAttention
+from numerics.moments import AnyMoments, DiagonalMoments, matrix_loss
+from numerics.separate import SeparateAttention
+
+Array = NDArray[Any]
+Attention = MergedAttention | SeparateAttention
+
+
+class GradientSystem(Protocol):
+    """What a solver, an optimiser or a stability analysis needs."""
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+
+    def loss(self, theta: Array) -> Array:
+        """L at states (..., size); no factor ½."""
+
+    def velocity(self, theta: Array) -> Array:
+        """−½ ∂L/∂θ, a fresh array."""
+
+    def jvp(self, theta: Array, direction: Array) -> Array:
+        """Derivative of the velocity along a direction."""
+
+    def jacobian(self, theta: Array) -> Array:
+        """Derivative of the velocity, (size, size), symmetric."""
+
+    def invariants(self, theta: Array) -> Array:
+        """Quantities that the flow conserves, for states (..., size)."""
+
+
+class AttentionSystem:
+    """A linear attention model bound to moments.
+
+    Raises
+    ------
+    ValueError
+        If the model's D is not the moments'.
+
+    Examples
+    --------
+    >>> from numerics.tasks import LinearTask
+    >>> from numerics.moments import population_moments
+    >>> model = SeparateAttention(dimension=2, heads=1)
+    >>> system = AttentionSystem(model, population_moments(LinearTask(np.eye(2), 10)))
+    >>> float(system.loss(np.zeros(model.size)))
+    2.0
+    """
+
+    def __init__(self, model: Attention, moments: AnyMoments) -> None:
+        D = len(moments.correlation)
+        if model.dimension != D:
+            raise ValueError(f"model has dimension {model.dimension}, but the moments have {D}")
+        self.model, self.moments = model, moments
+        self.size = model.size
+
+    def loss(self, theta: Array) -> Array:
+        """L at states (..., size); no factor ½."""
+        return matrix_loss(self.moments, self.model.matrix(theta))
+
+    def velocity(self, theta: Array) -> Array:
+        """−½ ∂L/∂θ ([L] Eq. 5)."""
+        return self.model.velocity(theta, self.moments.residual)
+
+    def jvp(self, theta: Array, direction: Array) -> Array:
+        """Derivative of the velocity along a direction, at the cost of about two velocities."""
+        G = self.moments.residual(self.model.matrix(theta))
+        dG = -self.moments.quadratic(self.model.pushforward(theta, direction))
+        along = self.model.pullback_derivative(theta, direction, G)
+        return along + self.model.pullback(theta, dG)
+
+    def jacobian(self, theta: Array) -> Array:
+        """Derivative of the velocity, −½ Hessian of L."""
+        B = self.model.tangent(theta)
+        G = self.moments.residual(self.model.matrix(theta))
+        return self.model.curvature(theta, G) - B.T @ _apply_to_columns(self.moments, B)
+
+    def invariants(self, theta: Array) -> Array:
+        """The model's conserved quantities."""
+        return self.model.invariants(theta)
+
+
+def _apply_to_columns(moments: AnyMoments, B: Array) -> Array:
+    """E[zzᵀ] applied to each column of B (D², n), matrices flattened by rows."""
+    if isinstance(moments, DiagonalMoments):
+        return moments.weights.reshape(-1, 1) * B
+    D = len(moments.correlation)
+    columns = np.moveaxis(B.reshape(D, D, -1), -1, 0)
+    return np.asarray(np.moveaxis(moments.quadratic(columns), 0, -1).reshape(B.shape))
+
+
+def loss(model: Attention, moments: AnyMoments, theta: Array) -> Array:
+    """L(θ) = E(ŷ − y_q)² at states (..., size); no factor ½."""
+    return AttentionSystem(model, moments).loss(theta)
+
+
+def gradient(model: Attention, moments: AnyMoments, theta: Array) -> Array:
+    """∂L/∂θ, written by hand; the flow of [L] Eq. 5 is τ dθ/dt = −½ of it."""
+    return -2 * AttentionSystem(model, moments).velocity(theta)
+
+
+__all__ = ["Attention", "AttentionSystem", "GradientSystem", "gradient", "loss"]
