@@ -8,7 +8,7 @@ component of the integrated state.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-# Measured by `benchmarks/solvers.py`: up to about this many weights an implicit step with the
-# exact Jacobian is cheaper than the steps that stability forces on an explicit pair.
-STIFF_SIZE = 400
+# Fits to what `benchmarks/solvers.py` measures. An implicit run takes a few thousand steps
+# whatever its duration; an explicit one is held by stability to steps of about 6 over the
+# largest rate of the converged state, so that its cost grows with the duration.
+_EXPLICIT_STABILITY = 6.0
+_LARGEST_RECORD = 2**28
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,7 @@ def gradient_flow(
     method: str = "auto",
     rtol: float = 1e-8,
     atol: float = 1e-12,
+    until_loss: float | None = None,
 ) -> Trajectory:
     """Integrate τ dθ/dt = −½ ∂L/∂θ from `initial` over [0, duration].
 
@@ -105,12 +108,16 @@ def gradient_flow(
         a mode λ_d is learned at t ≈ τ/(λ_d² v_0).
     times : (T,), optional
         Increasing times in [0, duration] to record; by default the solver's own steps, which
-        are dense where the loss moves.
+        are dense where the loss moves, or 2,001 log-spaced times where those would take more
+        than 256 MiB.
     method : str
         ``"auto"``, or a method of `scipy.integrate.solve_ivp`. Plateaus make the flow stiff:
-        auto takes LSODA with the exact Jacobian for small models, DOP853 for large ones.
+        auto takes LSODA with the exact Jacobian or, where that is estimated to be cheaper
+        (many weights, short duration), DOP853; see `cheapest_method`.
     rtol, atol : float
         Tolerances on the weights.
+    until_loss : float, optional
+        End the run as soon as the loss has fallen to this.
 
     Raises
     ------
@@ -131,18 +138,13 @@ def gradient_flow(
     """
     system = AttentionSystem(model, moments)
     theta = _initial_state(initial, system.size)
+    settings = _Settings(duration, times, tau, method, rtol, atol, until_loss)
     form, left, right = moments.eigenform()
-    rotated = AttentionSystem(model, form)
     if left is None or right is None:
-        states, t, status, count, dissipated = _integrate(
-            rotated, theta, duration, times, tau, method, rtol, atol
-        )
-    else:
-        states, t, status, count, dissipated = _integrate(
-            rotated, model.rotate(theta, left, right), duration, times, tau, method, rtol, atol
-        )
-        states = model.rotate(states, left.T, right.T)
-    return _trajectory(system, model, t, states, dissipated, tau, status, count)
+        return _trajectory(system, model, settings, _integrate(system, theta, settings))
+    raw = _integrate(AttentionSystem(model, form), model.rotate(theta, left, right), settings)
+    raw = replace(raw, states=model.rotate(raw.states, left.T, right.T))
+    return _trajectory(system, model, settings, raw)
 
 
 def system_flow(
@@ -155,14 +157,13 @@ def system_flow(
     method: str = "auto",
     rtol: float = 1e-8,
     atol: float = 1e-12,
+    until_loss: float | None = None,
 ) -> Trajectory:
     """`gradient_flow` for any gradient system, in its own coordinates."""
     theta = _initial_state(initial, system.size)
-    states, t, status, count, dissipated = _integrate(
-        system, theta, duration, times, tau, method, rtol, atol
-    )
+    settings = _Settings(duration, times, tau, method, rtol, atol, until_loss)
     model = getattr(system, "model", system)
-    return _trajectory(system, model, t, states, dissipated, tau, status, count)
+    return _trajectory(system, model, settings, _integrate(system, theta, settings))
 
 
 def _initial_state(initial: ArrayLike, size: int) -> Array:
@@ -171,13 +172,43 @@ def _initial_state(initial: ArrayLike, size: int) -> Array:
     return theta
 
 
-def _recorded_times(times: ArrayLike | None, duration: float) -> Array | None:
-    if times is None:
-        return None
-    grid = _check.floating_array("times", times, 1)
-    if grid[0] < 0 or grid[-1] > duration or not (np.diff(grid) > 0).all():
-        raise ValueError(f"times must increase within [0, {duration:g}], got {grid}")
-    return grid
+@dataclass(frozen=True, eq=False)
+class _Settings:
+    """A caller's options, checked."""
+
+    duration: float
+    times: Any
+    tau: float
+    method: str
+    rtol: float
+    atol: float
+    until_loss: float | None
+
+    def __post_init__(self) -> None:
+        for name in ("duration", "tau", "rtol", "atol"):
+            value = _check.real(name, getattr(self, name), above=0.0)
+            object.__setattr__(self, name, value)
+        if self.until_loss is not None:
+            _check.real("until_loss", self.until_loss)
+        if self.method != "auto" and self.method not in _METHODS:
+            raise ValueError(f"method must be auto or one of {_METHODS}, got {self.method!r}")
+        if self.times is None:
+            return
+        grid = _check.floating_array("times", self.times, 1)
+        if grid[0] < 0 or grid[-1] > self.duration or not (np.diff(grid) > 0).all():
+            raise ValueError(f"times must increase within [0, {self.duration:g}], got {grid}")
+        object.__setattr__(self, "times", grid)
+
+
+@dataclass(frozen=True, eq=False)
+class _Raw:
+    """What the solver returns."""
+
+    t: Array
+    states: Array
+    dissipated: Array
+    status: str
+    evaluations: int
 
 
 def _augmented(
@@ -202,73 +233,94 @@ def _augmented(
     return velocity, jacobian
 
 
-def _integrate(
-    system: GradientSystem,
-    theta: Array,
-    duration: float,
-    times: ArrayLike | None,
-    tau: float,
-    method: str,
-    rtol: float,
-    atol: float,
-) -> tuple[Array, Array, str, int, Array]:
+def cheapest_method(size: int, explicit_steps: float) -> str:
+    """Choose between LSODA with its dense Jacobian and DOP853 by their estimated seconds.
+
+    >>> cheapest_method(36, 2e3), cheapest_method(1161, 2e3), cheapest_method(1161, 1e5)
+    ('LSODA', 'DOP853', 'LSODA')
+    """
+    thousand = size / 1000
+    implicit = 0.2 + 0.2 * thousand + 0.6 * thousand**3
+    explicit = explicit_steps * (1.7e-4 + 1e-4 * thousand)
+    return "LSODA" if implicit < explicit or size < 100 else "DOP853"
+
+
+def _largest_rate(system: GradientSystem) -> float:
+    """Estimate the largest |eigenvalue| of the flow's Jacobian once the first mode is learned.
+
+    For ATTN_S that is 3 growth·(growth/curvature)^{1/3} of the fastest mode; the same scale
+    serves for the other models.
+    """
+    moments = getattr(system, "moments", None)
+    if moments is None:
+        return 1.0
+    left, values, right = np.linalg.svd(moments.correlation)
+    growth, mode = float(values[0]), np.outer(left[:, 0], right[0])
+    curvature = float(np.sum(mode * moments.quadratic(mode)))
+    return 3.0 * growth * (growth / curvature) ** (1 / 3) if curvature > 0 else growth
+
+
+def _integrate(system: GradientSystem, theta: Array, settings: _Settings) -> _Raw:
     from scipy.integrate import solve_ivp
 
-    duration = _check.real("duration", duration, above=0.0)
-    tau = _check.real("tau", tau, above=0.0)
-    rtol = _check.real("rtol", rtol, above=0.0)
-    atol = _check.real("atol", atol, above=0.0)
-    grid = _recorded_times(times, duration)
+    method, grid = settings.method, settings.times
+    rate = _largest_rate(system) / _EXPLICIT_STABILITY
+    steps = settings.duration / settings.tau * rate
     if method == "auto":
-        method = "LSODA" if system.size <= STIFF_SIZE else "DOP853"
-    velocity, jacobian = _augmented(system, tau)
+        method = cheapest_method(system.size, steps)
+    if grid is None and method not in _IMPLICIT and 8 * steps * system.size > _LARGEST_RECORD:
+        grid = np.concatenate([[0.0], np.geomspace(1e-6, 1.0, 2000) * settings.duration])
+    velocity, jacobian = _augmented(system, settings.tau)
     options: dict[str, Any] = {"jac": jacobian} if method in _IMPLICIT else {}
+    if settings.until_loss is not None:
+        options["events"] = _loss_event(system, settings.until_loss)
     with np.errstate(over="ignore", invalid="ignore"):
         solution = solve_ivp(
             velocity,
-            (0.0, duration),
+            (0.0, settings.duration),
             np.append(theta, 0.0),
             method=method,
             t_eval=grid,
-            rtol=rtol,
-            atol=atol,
+            rtol=settings.rtol,
+            atol=settings.atol,
             **options,
         )
     y = solution.y.T
+    status = "finished" if solution.success else f"stopped: {solution.message}"
     finite = np.isfinite(y).all(axis=1)
     if not finite.all():
-        y = y[: int(finite.argmin())]
-        status = "stopped: the weights overflowed"
-    else:
-        status = "finished" if solution.success else f"stopped: {solution.message}"
-    return y[:, :-1].copy(), solution.t[: len(y)], status, int(solution.nfev), y[:, -1]
+        y, status = y[: int(finite.argmin())], "stopped: the weights overflowed"
+    return _Raw(solution.t[: len(y)], y[:, :-1], y[:, -1], status, int(solution.nfev))
 
 
+def _loss_event(system: GradientSystem, level: float) -> Callable[[float, Array], float]:
+    """Terminal event of `solve_ivp`: the loss has fallen to `level`."""
+
+    def event(_t: float, y: Array) -> float:
+        return float(system.loss(y[:-1])) - level
+
+    event.terminal = True  # type: ignore[attr-defined]
+    event.direction = -1.0  # type: ignore[attr-defined]
+    return event
+
+
+_METHODS = ("LSODA", "DOP853", "RK45", "RK23", "BDF", "Radau")
 _IMPLICIT = ("LSODA", "BDF", "Radau")
 
 
-def _trajectory(
-    system: GradientSystem,
-    model: Any,
-    t: Array,
-    states: Array,
-    dissipated: Array,
-    tau: float,
-    status: str,
-    count: int,
-) -> Trajectory:
-    loss = system.loss(states)
-    velocities = [system.velocity(theta) for theta in states]
-    rate = np.array([2.0 * float(np.dot(g, g)) / tau for g in velocities])
-    conserved = system.invariants(states)
+def _trajectory(system: GradientSystem, model: Any, settings: _Settings, raw: _Raw) -> Trajectory:
+    loss = system.loss(raw.states)
+    velocities = [system.velocity(theta) for theta in raw.states]
+    rate = np.array([2.0 * float(np.dot(g, g)) / settings.tau for g in velocities])
+    conserved = system.invariants(raw.states)
     return Trajectory(
-        t=t,
-        states=states,
+        t=raw.t,
+        states=raw.states,
         loss=loss,
         loss_rate=rate,
         invariant_drift=np.abs(conserved - conserved[:1]).max(axis=-1),
-        energy_gap=loss[0] - loss - dissipated,
-        status=status,
-        evaluations=count,
+        energy_gap=loss[0] - loss - raw.dissipated,
+        status=raw.status,
+        evaluations=raw.evaluations,
         model=model,
     )

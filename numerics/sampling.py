@@ -31,6 +31,8 @@ class Sequences:
         y_q = wᵀx_q, without label noise.
     lengths : (P,)
         N of each sequence.
+    w : (P, D)
+        Task vectors.
     """
 
     x: Array
@@ -38,6 +40,7 @@ class Sequences:
     query: Array
     target: Array
     lengths: NDArray[np.integer]
+    w: Array
 
     def __len__(self) -> int:
         return len(self.x)
@@ -89,7 +92,7 @@ def sample_sequences(task: Task, count: int, *, rng: Any = None) -> Sequences:
         inside = np.arange(longest) < lengths[:, None]
         x, y = x * inside[:, :, None], y * inside
     target = np.sum(w * query, axis=1)
-    return Sequences(x, y, query, target, lengths)
+    return Sequences(x, y, query, target, lengths, w)
 
 
 def sample_chunks(

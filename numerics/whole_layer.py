@@ -122,8 +122,8 @@ def antithetic(sequences: Sequences) -> Sequences:
 
     >>> from numerics import LinearTask, sample_sequences
     >>> both = antithetic(sample_sequences(LinearTask([[1.0]], 3), 5, rng=0))
-    >>> len(both), float(both.target.sum())
-    (10, 0.0)
+    >>> len(both), bool((both.target[5:] == -both.target[:5]).all())
+    (10, True)
     """
     return Sequences(
         x=np.concatenate([sequences.x, sequences.x]),
@@ -131,4 +131,5 @@ def antithetic(sequences: Sequences) -> Sequences:
         query=np.concatenate([sequences.query, sequences.query]),
         target=np.concatenate([sequences.target, -sequences.target]),
         lengths=np.concatenate([sequences.lengths, sequences.lengths]),
+        w=np.concatenate([sequences.w, -sequences.w]),
     )
