@@ -1,0 +1,62 @@
+"""Matrix helpers that also work on object arrays (symbols, fractions, mpmath numbers)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import _check
+from ._generic import Number, harmonise, is_array, is_object, total
+
+
+def identity_like(matrix: Number) -> Number:
+    """Return the D×D identity of the kind of `matrix`."""
+    size = matrix.shape[-1]
+    if is_object(matrix):
+        return np.eye(size, dtype=int).astype(object)
+    xp = matrix.__array_namespace__()
+    return xp.eye(size, dtype=matrix.dtype)
+
+
+def block(value: Number) -> Number:
+    """Give an array over batch dimensions two trailing axes of length 1; leave scalars alone."""
+    return value[..., None, None] if is_array(value) and value.ndim else value
+
+
+def trace_of_product(left: Number, right: Number) -> Number:
+    """Return tr(AB) as the sum of A ∘ Bᵀ."""
+    xp = right.__array_namespace__()
+    return total(total(left * xp.matrix_transpose(right)))
+
+
+def solve(matrix: Number, right: Number) -> Number:
+    """Return A⁻¹B for a symmetric positive definite A."""
+    if is_object(matrix) or is_object(right):
+        return _eliminate(matrix, right)
+    return matrix.__array_namespace__().linalg.solve(matrix, right)
+
+
+def _eliminate(matrix: Number, right: Number) -> Number:
+    # Gauss–Jordan without pivoting: the pivots of a positive definite matrix are positive, which
+    # also holds for symbols, whose size nobody can compare.
+    a, b = np.array(matrix, dtype=object), np.array(right, dtype=object)
+    for i in range(a.shape[-1]):
+        pivot = a[..., i, i].copy() if a.ndim > 2 else a[i, i]
+        scale = pivot[..., None] if a.ndim > 2 else pivot
+        a[..., i, :], b[..., i, :] = a[..., i, :] / scale, b[..., i, :] / scale
+        for j in range(a.shape[-1]):
+            if j != i:
+                factor = a[..., j, i : i + 1].copy()
+                a[..., j, :] = a[..., j, :] - factor * a[..., i, :]
+                b[..., j, :] = b[..., j, :] - factor * b[..., i, :]
+    return b
+
+
+def data(covariance: Number, task_covariance: Number | None) -> tuple[Number, Number]:
+    """Return validated Λ and Ω, the identity for None."""
+    cov = _check.covariance("covariance", covariance)
+    if task_covariance is None:
+        (cov,) = harmonise(cov)
+        return cov, identity_like(cov)
+    task = _check.task_covariance(task_covariance, cov.shape[-1])
+    cov, task = harmonise(cov, task)
+    return cov, task

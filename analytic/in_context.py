@@ -1,0 +1,225 @@
+"""What the trained network computes in context.
+
+Notation: β = (1/N) Σ y_n x_n over N context pairs, query x_q, prediction ŷ = βᵀM x_q. After m modes
+M_m = Σ_{d≤m} m_d e_d e_dᵀ in visit order: principal component regression with m components. Λ token
+covariance, Ω task second moment, σ label noise, T = tr(ΩΛ). [L] is arXiv 2501.16265v2.
+"""
+
+from __future__ import annotations
+
+from . import _check
+from ._generic import Number, harmonise, total
+from .fixed_points import fixed_point_coefficients
+from .general import general_modes
+from .loss import optimal_weights
+from .moments import feature_second_moment
+from .separate import visit_order
+
+
+def in_context_weights(
+    components: int,
+    eigenvalues: Number,
+    eigenvectors: Number,
+    context_length: Number,
+    *,
+    task_eigenvalues: Number = 1,
+    noise: Number = 0,
+) -> Number:
+    """Return M_m = Σ m_d e_d e_dᵀ over the first m modes in visit order.
+
+    Parameters
+    ----------
+    components
+        m in 0 … D.
+    eigenvalues
+        λ (D,) > 0.
+    eigenvectors
+        (D, D), e_d as columns, like `numpy.linalg.eigh`.
+    context_length
+        N >= 1, number of context pairs; inf is allowed.
+    task_eigenvalues
+        ω >= 0, scalar or (D,).
+    noise
+        σ >= 0.
+
+    Returns
+    -------
+    (D, D); M_D = M*.
+
+    Raises
+    ------
+    ValueError
+        If m > D or another argument is out of its range.
+
+    Notes
+    -----
+    [L] Eq. 18, 22; Ω and σ derived here.
+
+    Examples
+    --------
+    >>> in_context_weights(1, [1.0, 2.0], [[1.0, 0.0], [0.0, 1.0]], float("inf")).tolist()
+    [[0.0, 0.0], [0.0, 0.5]]
+    """
+    order = visit_order(eigenvalues, task_eigenvalues=task_eigenvalues)
+    if order.ndim != 1:
+        raise ValueError(f"eigenvalues must have shape (D,), got {order.shape}")
+    size = order.shape[0]
+    count = _check.integer("components", components, 0, size)
+    learned = {int(order[i]) for i in range(count)}
+    diagonal = fixed_point_coefficients(
+        [d in learned for d in range(size)],
+        eigenvalues,
+        context_length,
+        task_eigenvalues=task_eigenvalues,
+        noise=noise,
+    )
+    basis = _check.matrix("eigenvectors", eigenvectors, size)
+    basis, diagonal = harmonise(basis, diagonal)
+    return (basis * diagonal) @ basis.__array_namespace__().matrix_transpose(basis)
+
+
+def predict(beta: Number, query: Number, weights: Number) -> Number:
+    """Return ŷ = βᵀM x_q.
+
+    Parameters
+    ----------
+    beta
+        β (..., D).
+    query
+        x_q (..., D).
+    weights
+        M (..., D, D).
+
+    Returns
+    -------
+    (...), the leading dimensions broadcast.
+
+    Raises
+    ------
+    ValueError
+        If the sizes disagree or an entry is not finite.
+
+    Notes
+    -----
+    The most general predictor linear in βx_qᵀ. [L].
+
+    Examples
+    --------
+    >>> float(predict([1.0, 2.0], [3.0, 4.0], [[1.0, 0.0], [0.0, 1.0]]))
+    11.0
+    """
+    left = _check.finite("beta", _check.vector("beta", beta))
+    right = _check.finite("query", _check.vector("query", query))
+    matrix = _check.matrix("weights", weights, left.shape[-1])
+    if right.shape[-1] != left.shape[-1]:
+        raise ValueError(f"query must have {left.shape[-1]} entries like beta, got {right.shape}")
+    left, right, matrix = harmonise(left, right, matrix)
+    return total((left[..., None, :] @ matrix)[..., 0, :] * right)
+
+
+def principal_component_prediction(
+    beta: Number,
+    query: Number,
+    covariance: Number,
+    context_length: Number,
+    components: int,
+    *,
+    task_covariance: Number | None = None,
+    noise: Number = 0,
+) -> Number:
+    """Return the prediction after m modes are learned: regression on m principal components.
+
+    At N = ∞ and Ω = I it is βᵀ Σ_{d≤m} λ_d⁻¹ e_d e_dᵀ x_q, e_d the eigenvectors of Λ.
+
+    Parameters
+    ----------
+    beta, query
+        β, x_q (..., D).
+    covariance
+        Λ (D, D), symmetric positive definite.
+    context_length
+        N >= 1; inf is allowed.
+    components
+        m in 0 … D.
+    task_covariance
+        Ω (D, D), positive definite if N is infinite; None is the identity.
+    noise
+        σ >= 0.
+
+    Returns
+    -------
+    (...), the leading dimensions broadcast.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+
+    Notes
+    -----
+    Modes are those of `general_modes`, which are the eigenvectors of Λ where Ω commutes with it;
+    equal eigenvalues leave their basis open. [L] Eq. 22; Ω and σ derived here.
+
+    Examples
+    --------
+    >>> cov = [[4.0, 0.0], [0.0, 1.0]]
+    >>> round(float(principal_component_prediction([8.0, 5.0], [1.0, 1.0], cov, 1e12, 1)), 6)
+    2.0
+    """
+    second = feature_second_moment(
+        covariance, context_length, task_covariance=task_covariance, noise=noise
+    )
+    modes = general_modes(covariance, second, task_covariance=task_covariance)
+    count = _check.integer("components", components, 0, modes.gains.shape[0])
+    return predict(beta, query, modes.matrices[:count].sum(axis=0))
+
+
+def converged_prediction(
+    beta: Number,
+    query: Number,
+    covariance: Number,
+    context_length: Number,
+    *,
+    task_covariance: Number | None = None,
+    noise: Number = 0,
+) -> Number:
+    """Return the prediction at the global minimum, βᵀM* x_q with M* = S⁻¹ΛΩ.
+
+    At Ω = I, σ = 0 it is βᵀ[Λ + (Λ + tr(Λ) I)/N]⁻¹ x_q; as N → ∞ it is βᵀΛ⁻¹x_q.
+
+    Parameters
+    ----------
+    beta, query
+        β, x_q (..., D).
+    covariance
+        Λ (..., D, D), symmetric positive definite.
+    context_length
+        N >= 1, number of context pairs in training; inf is allowed.
+    task_covariance
+        Ω (..., D, D); None is the identity.
+    noise
+        σ >= 0.
+
+    Returns
+    -------
+    (...), the leading dimensions broadcast.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+
+    Notes
+    -----
+    [L] Eq. 11; Ω and σ derived here.
+
+    Examples
+    --------
+    >>> float(converged_prediction([3.0], [1.0], [[2.0]], 2))
+    0.75
+    """
+    second = feature_second_moment(
+        covariance, context_length, task_covariance=task_covariance, noise=noise
+    )
+    weights = optimal_weights(covariance, second, task_covariance=task_covariance)
+    return predict(beta, query, weights)

@@ -1,0 +1,378 @@
+"""Gradient flow: exact solutions, identities, symmetries, solvers, and how a run ends early."""
+
+import math
+
+import numpy as np
+import pytest
+
+from numerics import (
+    AttentionSystem,
+    ConvolutionalNetwork,
+    FactoredMoments,
+    LinearTask,
+    MergedAttention,
+    SeparateAttention,
+    Trajectory,
+    TwoLayerNetwork,
+    dense_moments,
+    gradient_flow,
+    minimiser,
+    moments_of_sequences,
+    population_moments,
+    random_rotation,
+    sample_moments,
+    sample_sequences,
+    system_flow,
+)
+from numerics.whole_layer import WholeLinearLayer
+from tests.numerics.support import TASKS, assert_same, permuted_heads, spd, state
+
+SCALAR = population_moments(TASKS["scalar"])
+GENERIC = population_moments(TASKS["generic"])
+MERGED, SEPARATE = MergedAttention(3, 2), SeparateAttention(3, 3, rank=2)
+METHODS = ["LSODA", "DOP853", "Radau", "BDF", "RK45"]
+
+# The tolerance on a step is rtol = 1e-8 of the weights. Over a run that starts at order one and
+# only relaxes, errors do not grow, and some hundred steps add up to less than 1e-6; the slack
+# measured against DOP853 at rtol = 1e-12 is a factor of ten or more.
+RELAXING = 1e-6
+
+
+def growth_and_curvature(moments):
+    """C and W of the scalar flow v̇ = … (C − W m)."""
+    return float(moments.correlation[0, 0]), float(moments.quadratic(np.ones((1, 1)))[0, 0])
+
+
+def logistic(t, start, C, W):
+    """m(t) with ṁ = 2m(C − Wm): what balanced heads v = U at D = 1 obey, m = Σ v_h²."""
+    return (C / W) / (1 + (C / W / start - 1) * np.exp(-2 * C * t))
+
+
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+@pytest.mark.parametrize("signs", [[1.0], [1.0, -1.0, 2.0]])
+def test_balanced_merged_attention_in_one_dimension_is_logistic(method, signs):
+    C, W = growth_and_curvature(SCALAR)
+    v = 0.1 * np.array(signs)
+    model = MergedAttention(1, len(v))
+    t = np.linspace(0, 15 / C, 40)
+    run = gradient_flow(
+        model, SCALAR, model.pack(v, v[:, None, None]), t[-1], times=t, method=method
+    )
+    exact = logistic(t, float(v @ v), C, W)
+    # While m grows from m_0 the error grows with it, by (m*/m_0)^{1/2} ≤ 6 in the weights.
+    assert np.abs(run.matrices[:, 0, 0] - exact).max() < 10 * RELAXING
+    assert run.status == "finished"
+    assert (run.t == t).all()
+    assert run.matrices[-1, 0, 0] == pytest.approx(float(minimiser(SCALAR)[0, 0]), rel=1e-6)
+
+
+@pytest.mark.parametrize("start", [0.15, 0.3])
+def test_balanced_separate_attention_in_one_dimension_takes_its_time(start):
+    """v = k = q obeys v̇ = v²(C − Wv³), so t(v) = ∫ du / (u²(C − Wu³)); [L] Eq. 21."""
+    from scipy.integrate import quad
+
+    C, W = growth_and_curvature(SCALAR)
+    model = SeparateAttention(1, 1)
+    t = np.linspace(0, 30.0, 16)[1:]
+    run = gradient_flow(model, SCALAR, np.full(3, start), t[-1], times=t, rtol=1e-10)
+    top = (C / W) ** (1 / 3)
+    moving = run.states[:, 0] < 0.99 * top  # beyond, t(v) is too steep to compare
+    assert moving.sum() > 3
+    for time, v in zip(t[moving], run.states[moving, 0], strict=True):
+        passed = quad(lambda u: 1 / (u**2 * (C - W * u**3)), start, v, epsabs=1e-12)[0]
+        assert passed == pytest.approx(time, rel=1e-6)
+    # v = k = q is preserved exactly in exact arithmetic; the run keeps it to its tolerance.
+    assert np.abs(run.states - run.states[:, :1]).max() < 1e-8
+
+
+RUNS = {
+    "merged": (MERGED, GENERIC),
+    "separate": (SEPARATE, GENERIC),
+    "sample": (SEPARATE, sample_moments(TASKS["generic"], 50, rng=1)),
+    "tokens": (SeparateAttention(3, 2), population_moments(TASKS["tokens"])),
+    "diagonal": (MERGED, GENERIC.eigenform()[0]),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("method", ["LSODA", "DOP853"])
+def test_energy_identity_and_conservation(name, method):
+    model, moments = RUNS[name]
+    run = gradient_flow(model, moments, state(model.size, 1, 0.3), 20.0, method=method)
+    assert run.status == "finished"
+    assert run.t[0] == 0
+    assert run.t[-1] == 20.0
+    assert (np.diff(run.t) > 0).all()
+    assert run.evaluations > len(run.t) / 4
+    # Both error bars are integrals of local errors: the tolerance times some hundred steps.
+    assert run.invariant_drift.max() < 1e-6
+    assert np.abs(run.energy_gap).max() < 1e-6
+    assert run.loss[0] - run.loss[-1] > 0.1
+    assert np.diff(run.loss).max() < 1e-9  # falls at every step, up to the error at rest
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_recorded_quantities_are_those_of_the_states(name):
+    model, moments = RUNS[name]
+    theta = state(model.size, 1, 0.3)
+    run = gradient_flow(model, moments, theta, 3.0, tau=0.5, times=[0.0, 1.0, 3.0])
+    system = AttentionSystem(model, moments)
+    assert_same(run.states[0], theta)  # rotated there and back
+    for i in range(3):
+        assert_same(run.loss[i], system.loss(run.states[i]))
+        g = system.velocity(run.states[i])
+        assert_same(run.loss_rate[i], 2 * float(g @ g) / 0.5)
+        change = system.invariants(run.states[i]) - system.invariants(run.states[0])
+        assert run.invariant_drift[i] == pytest.approx(np.abs(change).max(), abs=1e-14)
+        assert_same(run.matrices[i], model.matrix(run.states[i]))
+    assert run.model is model
+    assert "finished" in repr(run)
+    assert "3 points" in repr(run)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_loss_rate_is_the_slope_of_the_loss(name):
+    model, moments = RUNS[name]
+    t = 1.0 + np.array([-1e-3, 0, 1e-3])
+    run = gradient_flow(
+        model, moments, state(model.size, 1, 0.3), 2.0, tau=1.7, times=t, rtol=1e-11
+    )
+    slope = -(run.loss[2] - run.loss[0]) / 2e-3
+    # Central difference: h² L'''/6 ~ 1e-6 of L'; integration error 1e-11/1e-3 = 1e-8.
+    assert run.loss_rate[1] == pytest.approx(slope, rel=2e-5)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_restart_from_the_middle(name):
+    model, moments = RUNS[name]
+    theta = state(model.size, 2, 0.3)
+    whole = gradient_flow(model, moments, theta, 6.0, times=[2.5, 6.0])
+    first = gradient_flow(model, moments, theta, 2.5)
+    second = gradient_flow(model, moments, first.states[-1], 3.5)
+    assert np.abs(whole.states[0] - first.states[-1]).max() < RELAXING
+    assert np.abs(whole.states[1] - second.states[-1]).max() < RELAXING
+
+
+@pytest.mark.parametrize("tau", [0.01, 3.0])
+@pytest.mark.parametrize("method", ["LSODA", "DOP853"])
+def test_tau_only_stretches_time(tau, method):
+    t = np.linspace(0, 5, 7)
+    theta = state(SEPARATE.size, 3, 0.3)
+    plain = gradient_flow(SEPARATE, GENERIC, theta, 5.0, times=t, method=method)
+    slow = gradient_flow(
+        SEPARATE, GENERIC, theta, 5.0 * tau, times=t * tau, tau=tau, method=method
+    )
+    assert np.abs(slow.states - plain.states).max() < RELAXING
+    assert np.abs(slow.energy_gap).max() < RELAXING
+    assert slow.loss_rate == pytest.approx(plain.loss_rate / tau, rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_grid_of_times_samples_the_same_curve(name):
+    model, moments = RUNS[name]
+    theta = state(model.size, 4, 0.3)
+    t = np.array([0.0, 0.3, 1.0, 4.0])
+    run = gradient_flow(model, moments, theta, 4.0, times=t)
+    assert run.t.tolist() == t.tolist()
+    for time, expected in zip(t[1:], run.states[1:], strict=True):
+        single = gradient_flow(model, moments, theta, time).states[-1]
+        assert np.abs(single - expected).max() < RELAXING
+    assert (run.at([0.1, 3.9]) == run.states[[0, 3]]).all()
+    assert (run.at(0.9) == run.states[2]).all()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_solvers_agree(name):
+    model, moments = RUNS[name]
+    theta = state(model.size, 5, 0.3)
+    t = np.linspace(0, 8, 9)
+    reference = gradient_flow(
+        model, moments, theta, 8.0, times=t, method="DOP853", rtol=1e-12, atol=1e-14
+    )
+    for method in ["LSODA", "DOP853", "Radau", "BDF"]:
+        run = gradient_flow(model, moments, theta, 8.0, times=t, method=method)
+        assert np.abs(run.states - reference.states).max() < RELAXING
+
+
+def test_the_tolerance_is_obeyed():
+    theta, t = state(MERGED.size, 5, 0.3), np.linspace(0, 8, 9)
+
+    def run(rtol):
+        return gradient_flow(MERGED, GENERIC, theta, 8.0, times=t, method="DOP853", rtol=rtol,
+                             atol=rtol / 100).states  # fmt: skip
+
+    exact = run(1e-13)
+    errors = [np.abs(run(rtol) - exact).max() for rtol in (1e-4, 1e-6, 1e-8)]
+    # Error per step control of an order-8 pair: error ∝ rtol to within the safety factors.
+    assert errors[0] / errors[1] > 10
+    assert errors[1] / errors[2] > 10
+
+
+@pytest.mark.parametrize("name", ["merged", "separate"])
+def test_the_eigenbasis_changes_nothing(name):
+    """The same run on the dense form of the moments, which is not rotated."""
+    model, moments = RUNS[name]
+    theta, t = state(model.size, 6, 0.3), np.linspace(0, 8, 5)
+    a = gradient_flow(model, moments, theta, 8.0, times=t)
+    b = gradient_flow(model, dense_moments(moments), theta, 8.0, times=t)
+    c = system_flow(AttentionSystem(model, moments), theta, 8.0, times=t)
+    assert np.abs(a.states - b.states).max() < RELAXING
+    assert np.abs(a.states - c.states).max() < RELAXING
+    assert c.model is model
+
+
+@pytest.mark.parametrize("model", [MERGED, SEPARATE])
+def test_rotating_the_task_rotates_the_trajectory(model):
+    Q, task = random_rotation(3, rng=9), TASKS["generic"]
+    turned = LinearTask(
+        Q.T @ task.covariance @ Q, task.context_length, Q.T @ task.task_covariance @ Q, task.noise
+    )
+    theta, t = state(model.size, 7, 0.3), np.linspace(0, 8, 5)
+    a = gradient_flow(model, GENERIC, theta, 8.0, times=t)
+    b = gradient_flow(model, population_moments(turned), model.rotate(theta, Q, Q), 8.0, times=t)
+    assert np.abs(model.rotate(a.states, Q, Q) - b.states).max() < RELAXING
+    assert_same(a.loss[0], b.loss[0])
+
+
+@pytest.mark.parametrize("model", [MERGED, SEPARATE])
+def test_renumbering_the_heads_renumbers_the_trajectory(model):
+    theta, order = state(model.size, 8, 0.3), np.roll(np.arange(model.heads), 1)
+    t = np.linspace(0, 8, 5)
+    a = gradient_flow(model, GENERIC, theta, 8.0, times=t)
+    b = gradient_flow(model, GENERIC, permuted_heads(model, theta, order), 8.0, times=t)
+    renumbered = np.array([permuted_heads(model, row, order) for row in a.states])
+    assert np.abs(renumbered - b.states).max() < RELAXING
+
+
+@pytest.mark.parametrize("flipped", ["key and query", "value and query"])
+def test_signs_that_leave_the_matrix_alone_commute_with_the_flow(flipped):
+    v, k, q = SEPARATE.unpack(state(SEPARATE.size, 8, 0.3))
+
+    def flip(parts):
+        v, k, q = parts
+        return (v, -k, -q) if flipped == "key and query" else (-v, k, -q)
+
+    a = gradient_flow(SEPARATE, GENERIC, SEPARATE.pack(v, k, q), 5.0)
+    b = gradient_flow(SEPARATE, GENERIC, SEPARATE.pack(*flip((v, k, q))), 5.0)
+    expected = SEPARATE.pack(*flip(SEPARATE.unpack(a.states[-1])))
+    assert np.abs(b.states[-1] - expected).max() < RELAXING
+
+
+def test_networks_follow_the_trajectories_of_attention():
+    moments, t = RUNS["sample"][1], np.linspace(0, 6, 5)
+    theta = state(MERGED.size, 9, 0.3)
+    v, U = MERGED.unpack(theta)
+    network = TwoLayerNetwork(moments, width=2)
+    start = network.pack(v, U.swapaxes(1, 2).reshape(2, 9))
+    a = gradient_flow(MERGED, moments, theta, 6.0, times=t)
+    b = system_flow(network, start, 6.0, times=t)
+    assert np.abs(a.loss - b.loss).max() < RELAXING
+    w2, W1 = network.unpack(b.states)
+    v, U = MERGED.unpack(a.states)
+    assert np.abs(w2 - v).max() < RELAXING
+    assert np.abs(W1.reshape(5, 2, 3, 3).swapaxes(-1, -2) - U).max() < RELAXING
+    assert b.model is network
+
+    model, network = SeparateAttention(3, 2), ConvolutionalNetwork(moments, width=2)
+    theta = state(model.size, 9, 0.3)  # the two states have one layout at rank 1
+    a = gradient_flow(model, moments, theta, 6.0, times=t)
+    b = system_flow(network, theta, 6.0, times=t, method="DOP853")
+    assert np.abs(a.states - b.states).max() < RELAXING
+
+
+def test_the_whole_layer_flows_and_conserves_its_balance():
+    sequences = sample_sequences(TASKS["generic"], 40, rng=4)
+    layer = WholeLinearLayer(sequences, heads=2)
+    theta = layer.embed(*MERGED.unpack(state(MERGED.size, 1, 0.3)))
+    run = system_flow(layer, theta, 3.0, method="DOP853")
+    assert np.abs(run.energy_gap).max() < RELAXING
+    assert run.invariant_drift.max() < RELAXING
+    assert np.diff(run.loss).max() < 1e-9
+    assert np.abs(layer.extra_blocks(run.states[-1])).max() > 1e-3  # a sample's extra blocks drift
+    reduced = gradient_flow(MERGED, moments_of_sequences(sequences), MERGED.pack(
+        *MERGED.unpack(state(MERGED.size, 1, 0.3))), 3.0)  # fmt: skip
+    assert run.loss[-1] < reduced.loss[-1]  # and they help
+
+
+def test_fixed_points_stay_where_they_are():
+    M = minimiser(GENERIC)
+    for theta in (np.zeros(MERGED.size), MERGED.pack([1.0, 0.0], [M, 0 * M])):
+        run = gradient_flow(MERGED, GENERIC, theta, 5.0)
+        assert np.abs(run.states - theta).max() < 1e-12
+        assert run.loss_rate.max() < 1e-24
+
+
+def test_until_loss_ends_the_run_at_that_loss():
+    theta = state(MERGED.size, 1, 0.3)
+    whole = gradient_flow(MERGED, GENERIC, theta, 20.0)
+    level = float((whole.loss[0] + whole.loss[-1]) / 2)
+    run = gradient_flow(MERGED, GENERIC, theta, 20.0, until_loss=level)
+    # brentq on the interpolant, whose error is of the order of the tolerance.
+    assert run.loss[-1] == pytest.approx(level, abs=1e-6)
+    assert 0 < run.t[-1] < 20.0
+    assert run.status == "finished"
+    never = gradient_flow(MERGED, GENERIC, theta, 20.0, until_loss=float(whole.loss[-1]) - 0.1)
+    assert never.t[-1] == 20.0
+
+
+@pytest.mark.parametrize("method", ["DOP853", "LSODA"])
+def test_large_weights_are_integrated(method):
+    """Steep but finite: 10⁵ times the optimum, and the flow comes down all the same."""
+    model = MergedAttention(1, 1)
+    run = gradient_flow(model, SCALAR, [1e5, 1e5], 20.0, method=method)
+    assert run.status == "finished"
+    assert run.loss[-1] == pytest.approx(run.loss.min(), rel=1e-9)
+    assert run.matrices[-1, 0, 0] == pytest.approx(float(minimiser(SCALAR)[0, 0]), rel=1e-6)
+
+
+BAD = [
+    ({"duration": 0.0}, ValueError, "duration must be > 0"),
+    ({"duration": math.inf}, ValueError, "duration must be finite"),
+    ({"duration": "long"}, TypeError, "duration must be a real number"),
+    ({"tau": -1.0}, ValueError, "tau must be > 0"),
+    ({"tau": math.nan}, ValueError, "tau must be finite"),
+    ({"rtol": 0.0}, ValueError, "rtol must be > 0"),
+    ({"atol": -1e-9}, ValueError, "atol must be > 0"),
+    ({"times": [0.0, 2.0]}, ValueError, "times must increase"),
+    ({"times": [-0.1, 0.5]}, ValueError, "times must increase"),
+    ({"times": [0.0, 0.5, 0.5]}, ValueError, "times must increase"),
+    ({"times": []}, ValueError, "times must not be empty"),
+    ({"times": [0.0, math.nan]}, ValueError, "times must be finite"),
+    ({"method": "Euler"}, ValueError, "method must be auto or one of"),
+    ({"until_loss": math.nan}, ValueError, "until_loss must be finite"),
+    ({"initial": np.ones(4)}, ValueError, "length of initial is 4.*makes it 20"),
+    ({"initial": np.full(20, np.nan)}, ValueError, "initial must be finite"),
+    ({"initial": np.ones((2, 10))}, ValueError, "initial must have 1 axes"),
+    ({"initial": np.ones(20) * 1j}, TypeError, "initial must hold real numbers"),
+]
+
+
+@pytest.mark.parametrize(("change", "error", "text"), BAD)
+def test_bad_options_are_named(change, error, text):
+    options = {"initial": np.ones(20), "duration": 1.0, **change}
+    with pytest.raises(error, match=text):
+        gradient_flow(MERGED, GENERIC, **options)
+    with pytest.raises(error, match=text):
+        system_flow(AttentionSystem(MERGED, GENERIC), **options)
+
+
+def test_moments_of_another_dimension_are_refused():
+    with pytest.raises(ValueError, match="model has dimension 3, but the moments have 1"):
+        gradient_flow(MERGED, SCALAR, np.ones(20), 1.0)
+
+
+def test_a_trajectory_is_a_plain_record():
+    run = Trajectory(t=np.array([0.0, 1.0]), states=np.zeros((2, 20)), loss=np.array([2.0, 1.0]),
+                     loss_rate=np.zeros(2), invariant_drift=np.zeros(2), energy_gap=np.zeros(2),
+                     status="finished", evaluations=1, model=MERGED)  # fmt: skip
+    assert run.matrices.shape == (2, 3, 3)
+    assert run.at([[0.2], [0.8]]).shape == (2, 1, 20)
+
+
+def test_factored_moments_need_not_come_from_a_task():
+    """S and Λ that do not commute, and a C that is not symmetric: left and right bases differ."""
+    moments = FactoredMoments(1.0, np.arange(9.0).reshape(3, 3) / 9, spd(3, 1), spd(3, 2))
+    theta = state(SEPARATE.size, 1, 0.3)
+    a = gradient_flow(SEPARATE, moments, theta, 3.0, times=[1.0, 3.0])
+    b = gradient_flow(SEPARATE, dense_moments(moments), theta, 3.0, times=[1.0, 3.0])
+    assert np.abs(a.states - b.states).max() < RELAXING

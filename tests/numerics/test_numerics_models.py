@@ -1,0 +1,388 @@
+"""Models, networks and the whole layer: every derivative against a complex step, and symmetries."""
+
+import numpy as np
+import pytest
+
+from numerics import (
+    AttentionSystem,
+    ConvolutionalNetwork,
+    FactoredMoments,
+    MergedAttention,
+    SeparateAttention,
+    TwoLayerNetwork,
+    gradient,
+    loss,
+    matrix_loss,
+    moments_of_sequences,
+    population_moments,
+    random_rotation,
+    sample_moments,
+    sample_sequences,
+)
+from numerics.whole_layer import WholeLinearLayer, antithetic, token_moments
+from tests.numerics.support import (
+    TASKS,
+    assert_same,
+    complex_directional,
+    complex_gradient,
+    models,
+    moment_kinds,
+    permuted_heads,
+    state,
+    systems,
+    whole_layers,
+)
+
+SYSTEMS = dict(systems())
+LAYERS = dict(whole_layers())
+MODELS = models()
+
+
+@pytest.mark.parametrize("name", [*SYSTEMS, *LAYERS])
+def test_velocity_is_minus_half_the_gradient(name):
+    system = {**SYSTEMS, **LAYERS}[name]
+    for seed in range(2):
+        theta = state(system.size, seed)
+        numeric = complex_gradient(system.loss, theta)
+        assert_same(system.velocity(theta), -0.5 * numeric, 2000)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_jvp_and_jacobian_differentiate_the_velocity(name):
+    system = SYSTEMS[name]
+    theta, direction = state(system.size, 1), state(system.size, 2)
+    numeric = complex_directional(system.velocity, theta, direction)
+    assert_same(system.jvp(theta, direction), numeric, 2000)
+    jacobian = system.jacobian(theta)
+    assert_same(jacobian @ direction, numeric, 2000)
+    assert_same(jacobian, jacobian.T, 2000)
+    columns = np.stack([complex_directional(system.velocity, theta, e)
+                        for e in np.eye(system.size)], axis=1)  # fmt: skip
+    assert_same(jacobian, columns, 2000)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_pushforward_tangent_and_pullback_are_one_linear_map(name):
+    model = MODELS[name]
+    theta, direction = state(model.size, 1), state(model.size, 2)
+    G = np.random.default_rng(3).standard_normal((3, 3))
+    forward = model.pushforward(theta, direction)
+    assert_same(forward, complex_directional(model.matrix, theta, direction))
+    tangent = model.tangent(theta)
+    assert tangent.shape == (9, model.size)
+    assert_same(tangent @ direction, forward.ravel())
+    pulled = model.pullback(theta, G)
+    assert_same(tangent.T @ G.ravel(), pulled)
+    assert np.sum(G * forward) == pytest.approx(pulled @ direction, rel=1e-12)
+    assert_same(model.velocity(theta, lambda M: G), pulled)
+    seen = []
+    model.velocity(theta, lambda M: (seen.append(M.copy()), G)[1])
+    assert_same(seen[0], model.matrix(theta))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_curvature_is_the_derivative_of_the_pullback(name):
+    model = MODELS[name]
+    theta, direction = state(model.size, 1), state(model.size, 2)
+    G = np.random.default_rng(3).standard_normal((3, 3))
+    numeric = complex_directional(lambda x: model.pullback(x, G), theta, direction)
+    assert_same(model.pullback_derivative(theta, direction, G), numeric)
+    curvature = model.curvature(theta, G)
+    assert_same(curvature @ direction, numeric)
+    assert (curvature == curvature.T).all()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_matrix_is_the_sum_over_heads_and_pairs(name):
+    model = MODELS[name]
+    theta = state(model.size, 4)
+    M = np.zeros((3, 3))
+    if isinstance(model, MergedAttention):
+        v, U = model.unpack(theta)
+        for h in range(model.heads):
+            M += v[h] * U[h]
+    else:
+        v, k, q = model.unpack(theta)
+        for h in range(model.heads):
+            for r in range(model.rank):
+                M += v[h] * np.outer(k[h, r], q[h, r])
+    assert_same(model.matrix(theta), M)
+    moments = moment_kinds()["sample"]
+    assert_same(loss(model, moments, theta), matrix_loss(moments, M))
+    system = AttentionSystem(model, moments)
+    assert_same(gradient(model, moments, theta), complex_gradient(system.loss, theta), 2000)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_batches_of_states_equal_a_loop(name):
+    system = SYSTEMS[name]
+    stack = np.array([state(system.size, seed) for seed in range(6)]).reshape(2, 3, -1)
+    rows = stack.reshape(6, -1)
+    assert_same(system.loss(stack).ravel(), np.array([system.loss(row) for row in rows]))
+    invariants = np.array([system.invariants(row) for row in rows])
+    assert_same(system.invariants(stack).reshape(6, -1), invariants)
+    if hasattr(system, "model"):
+        matrices = np.array([system.model.matrix(row) for row in rows])
+        assert_same(system.model.matrix(stack).reshape(matrices.shape), matrices)
+
+
+@pytest.mark.parametrize("name", [*SYSTEMS, *LAYERS])
+def test_the_velocity_is_a_fresh_array_and_leaves_its_argument_alone(name):
+    system = {**SYSTEMS, **LAYERS}[name]
+    theta = state(system.size, 1)
+    theta.flags.writeable = False
+    first = system.velocity(theta)
+    kept = first.copy()
+    second = system.velocity(2 * theta)
+    assert not np.shares_memory(first, second)
+    assert not np.shares_memory(first, theta)
+    assert (first == kept).all()
+
+
+@pytest.mark.parametrize("name", [*SYSTEMS, *LAYERS])
+def test_invariants_do_not_move_along_the_velocity(name):
+    """d/dt I(θ(t)) = ∂I·velocity vanishes at any point: conservation without an integrator."""
+    system = {**SYSTEMS, **LAYERS}[name]
+    theta = state(system.size, 3)
+    speed = system.velocity(theta)
+    change = complex_directional(system.invariants, theta, speed)
+    size = np.abs(system.invariants(theta)).max() + np.linalg.norm(theta) * np.linalg.norm(speed)
+    assert np.abs(change).max() < 2000 * np.finfo(float).eps * size
+    other = complex_directional(system.invariants, theta, state(system.size, 4))
+    assert np.abs(other).max() > 1e-2  # the invariants are not constants
+
+
+def test_the_number_of_invariants():
+    assert MODELS["merged"].invariants(state(MODELS["merged"].size)).shape == (4,)
+    assert MODELS["separate-3"].invariants(state(MODELS["separate-3"].size)).shape == (2 * 9 + 2,)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_rotated_weights_on_rotated_moments_have_the_same_loss(name):
+    model, moments = MODELS[name], population_moments(TASKS["generic"])
+    left, right = random_rotation(3, rng=1), random_rotation(3, rng=2)
+    rotated = FactoredMoments(
+        moments.energy,
+        left.T @ moments.correlation @ right,
+        left.T @ moments.second_moment @ left,
+        right.T @ moments.covariance @ right,
+    )
+    theta = state(model.size, 5)
+    turned = model.rotate(theta, left, right)
+    assert_same(model.matrix(turned), left.T @ model.matrix(theta) @ right)
+    assert_same(loss(model, rotated, turned), loss(model, moments, theta))
+    assert_same(
+        gradient(model, rotated, turned),
+        model.rotate(gradient(model, moments, theta), left, right),
+        2000,
+    )
+    assert_same(model.rotate(turned, left.T, right.T), theta)
+    assert_same(model.invariants(turned), model.invariants(theta))
+    stack = np.array([state(model.size, seed) for seed in range(3)])
+    loop = np.array([model.rotate(row, left, right) for row in stack])
+    assert_same(model.rotate(stack, left, right), loop)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_heads_can_be_renumbered(name):
+    model, moments = MODELS[name], moment_kinds()["sample"]
+    system = AttentionSystem(model, moments)
+    theta = state(model.size, 6)
+    order = np.roll(np.arange(model.heads), 1)
+    other = permuted_heads(model, theta, order)
+    assert_same(system.loss(other), system.loss(theta))
+    assert_same(system.velocity(other), permuted_heads(model, system.velocity(theta), order))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_pack_and_unpack_round_trip(name):
+    model = MODELS[name]
+    theta = state(model.size, 7)
+    parts = model.unpack(theta)
+    assert (model.pack(*parts) == theta).all()
+    assert model.size == sum(part.size for part in parts)
+    assert all(np.shares_memory(part, theta) for part in parts)
+    stacked = model.unpack(np.stack([theta, 2 * theta]))
+    for part, both in zip(parts, stacked, strict=True):
+        assert (both == np.stack([part, 2 * part])).all()
+
+
+def test_pack_accepts_rank_one_with_and_without_its_axis():
+    model = SeparateAttention(2, heads=3)
+    v, k, q = (np.random.default_rng(0).standard_normal(s) for s in ((3,), (3, 2), (3, 2)))
+    assert (model.pack(v, k, q) == model.pack(v, k[:, None], q[:, None])).all()
+
+
+def test_pack_refuses_other_shapes_and_names_them():
+    merged, separate = MergedAttention(2, 3), SeparateAttention(2, 3, rank=2)
+    v, U, k = np.ones(3), np.ones((3, 2, 2)), np.ones((3, 2, 2))
+    with pytest.raises(ValueError, match=r"^v must have shape \(3,\), got \(2,\)"):
+        merged.pack(np.ones(2), U)
+    with pytest.raises(ValueError, match=r"^U must have shape \(3, 2, 2\), got \(3, 2, 3\)"):
+        merged.pack(v, np.ones((3, 2, 3)))
+    with pytest.raises(ValueError, match=r"^U must have 3 axes"):
+        merged.pack(v, np.ones((3, 4)))
+    with pytest.raises(ValueError, match=r"^k must have 3 axes"):
+        separate.pack(v, np.ones((3, 2)), k)
+    with pytest.raises(ValueError, match=r"^q must have shape"):
+        separate.pack(v, k, np.ones((3, 1, 2)))
+    with pytest.raises(ValueError, match=r"^q must be finite"):
+        separate.pack(v, k, np.full((3, 2, 2), np.nan))
+    with pytest.raises(TypeError, match=r"^v must hold real numbers"):
+        separate.pack(v * 1j, k, k)
+
+
+@pytest.mark.parametrize("bad", [0, -1])
+def test_sizes_are_checked(bad):
+    for build in (MergedAttention, SeparateAttention):
+        with pytest.raises(ValueError, match="^dimension must be >= 1"):
+            build(bad, 1)
+        with pytest.raises(ValueError, match="^heads must be >= 1"):
+            build(1, bad)
+        with pytest.raises(TypeError, match="^heads must be an integer"):
+            build(1, 1.0)
+    with pytest.raises(ValueError, match="^rank must be >= 1"):
+        SeparateAttention(1, 1, bad)
+    moments = population_moments(TASKS["white"])
+    for build in (TwoLayerNetwork, ConvolutionalNetwork):
+        with pytest.raises(ValueError, match="^width must be >= 1"):
+            build(moments, bad)
+    with pytest.raises(ValueError, match="model has dimension 2, but the moments have 3"):
+        AttentionSystem(MergedAttention(2, 1), moments)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_initial_weights_are_normal_at_the_scale_asked_for(name):
+    model = MODELS[name]
+    big = type(model)(20, 20)
+    draw = big.initial_weights(0.3, rng=1)
+    # Mean and variance of n normal draws: 5 standard errors, σ/√n and σ²√(2/n).
+    assert abs(draw.mean()) < 5 * 0.3 / len(draw) ** 0.5
+    assert abs(draw.var() - 0.09) < 5 * 0.09 * (2 / len(draw)) ** 0.5
+    assert (draw == big.initial_weights(0.3, rng=1)).all()
+    for bad in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="^scale must be"):
+            model.initial_weights(bad)
+
+
+@pytest.mark.parametrize("kind", moment_kinds())
+def test_merged_attention_is_a_two_layer_network_on_z(kind):
+    """[L] Eq. 6–8: w2 = v, row h of W1 = vec(U_h), columns stacked."""
+    moments = moment_kinds()[kind]
+    model, network = MergedAttention(3, 2), TwoLayerNetwork(moments, width=2)
+    system = AttentionSystem(model, moments)
+
+    def layers(theta):
+        v, U = model.unpack(theta)
+        return network.pack(v, np.array([u.T.ravel() for u in U]))
+
+    theta = state(model.size, 8)
+    assert_same(network.loss(layers(theta)), system.loss(theta))
+    assert_same(network.velocity(layers(theta)), layers(system.velocity(theta)), 2000)
+    assert_same(np.sort(network.invariants(layers(theta))), np.sort(-model.invariants(theta)))
+
+
+@pytest.mark.parametrize("kind", moment_kinds())
+def test_rank_one_attention_is_a_convolutional_network_on_z(kind):
+    """[L] Eq. 13: kernels k and q of length and stride D, then the value."""
+    moments = moment_kinds()[kind]
+    model, network = SeparateAttention(3, 3), ConvolutionalNetwork(moments, width=3)
+    system = AttentionSystem(model, moments)
+    theta = state(model.size, 9)
+
+    def layers(flat):
+        v, k, q = model.unpack(flat)
+        return network.pack(v, k[:, 0], q[:, 0])
+
+    assert_same(network.loss(layers(theta)), system.loss(theta))
+    assert_same(network.velocity(layers(theta)), layers(system.velocity(theta)), 2000)
+
+
+@pytest.mark.parametrize("name", ["scalar", "generic", "tokens"])
+def test_networks_predict_what_their_layers_say(name):
+    sequences = sample_sequences(TASKS[name], 9, rng=2)
+    moments, D = moments_of_sequences(sequences), TASKS[name].dimension
+    z = sequences.features
+    two, conv = TwoLayerNetwork(moments, 3), ConvolutionalNetwork(moments, 2)
+    theta = state(two.size, 1)
+    w2, W1 = two.unpack(theta)
+    assert_same(two.predict(theta, z), np.array([w2 @ (W1 @ row) for row in z]))
+    assert_same(two.loss(theta), np.mean((two.predict(theta, z) - sequences.target) ** 2), 2000)
+    theta = state(conv.size, 2)
+    expected = np.zeros(9)
+    for v, k, q in zip(*conv.unpack(theta), strict=True):
+        for p, row in enumerate(z):
+            first = [sum(k[i] * row[j * D + i] for i in range(D)) for j in range(D)]
+            expected[p] += v * sum(q[j] * first[j] for j in range(D))
+    assert_same(conv.predict(theta, z), expected)
+    assert_same(conv.loss(theta), np.mean((expected - sequences.target) ** 2), 2000)
+    with pytest.raises(ValueError, match=r"^W1 must have shape"):
+        two.pack(np.ones(3), np.ones((3, D * D + 1)))
+    with pytest.raises(ValueError, match=r"^k must have shape"):
+        conv.pack(np.ones(2), np.ones((2, D + 1)), np.ones((2, D)))
+
+
+@pytest.mark.parametrize("name", ["scalar", "generic", "tokens"])
+def test_the_whole_layer_is_linear_attention_over_all_tokens(name):
+    """ŷ = the last entry of W^V X (XᵀW^{KQ} x)/N at the query token (x_q, 0), per sequence."""
+    sequences = sample_sequences(TASKS[name], 6, rng=3)
+    D, H = TASKS[name].dimension, 2
+    layer = WholeLinearLayer(sequences, heads=H)
+    generator = np.random.default_rng(4)
+    values, keys = generator.standard_normal((2, H, D + 1, D + 1))
+    theta = np.concatenate([values[:, -1].ravel(), keys[:, :, :D].ravel()])
+    expected = np.zeros(6)
+    for p in range(6):
+        N = int(sequences.lengths[p])
+        context = np.column_stack([sequences.x[p, :N], sequences.y[p, :N]])
+        query = np.append(sequences.query[p], 0.0)
+        X = np.vstack([context, query]).T
+        for h in range(H):
+            expected[p] += (values[h] @ X @ (X.T @ keys[h] @ query) / N)[-1]
+    assert_same(layer.predict(theta), expected, 2000)
+    assert_same(layer.loss(theta), np.mean((expected - sequences.target) ** 2), 2000)
+    stack = np.array([theta, 2 * theta])
+    assert_same(layer.loss(stack), np.array([layer.loss(row) for row in stack]))
+    assert token_moments(sequences).shape == (6, D + 1, D + 1)
+
+
+def test_the_embedded_reduced_model_predicts_as_merged_attention():
+    sequences = sample_sequences(TASKS["generic"], 30, rng=5)
+    model, moments = MergedAttention(3, 2), moments_of_sequences(sequences)
+    layer = WholeLinearLayer(sequences, heads=2)
+    reduced = state(model.size, 1)
+    theta = layer.embed(*model.unpack(reduced))
+    assert (layer.extra_blocks(theta) == 0).all()
+    assert layer.extra_blocks(theta).shape == (2 * 2 * 3,)
+    assert_same(layer.loss(theta), AttentionSystem(model, moments).loss(reduced), 2000)
+    speed = AttentionSystem(model, moments).velocity(reduced)
+    embedded = layer.velocity(theta)
+    a, B = layer.unpack(embedded)
+    assert_same(model.pack(a[:, 3], B[:, :3]), speed, 2000)
+    with pytest.raises(ValueError, match=r"^v must have shape \(2,\)"):
+        layer.embed([1.0], np.ones((2, 3, 3)))
+    with pytest.raises(ValueError, match="^heads must be >= 1"):
+        WholeLinearLayer(sequences, heads=0)
+
+
+def test_extra_blocks_move_on_a_sample_and_rest_on_its_antithetic_double():
+    sequences = sample_sequences(TASKS["generic"], 30, rng=6)
+    model = MergedAttention(3, 2)
+    v, U = model.unpack(state(model.size, 1))
+    plain = WholeLinearLayer(sequences, heads=2)
+    double = WholeLinearLayer(antithetic(sequences), heads=2)
+    theta = plain.embed(v, U)
+    moving = np.abs(plain.extra_blocks(plain.velocity(theta))).max()
+    assert moving > 1e-2
+    # Terms cancel in pairs; what remains is the rounding of a mean of 60 of them.
+    resting = np.abs(double.extra_blocks(double.velocity(theta))).max()
+    assert resting < 200 * np.finfo(float).eps * moving * 30
+    assert_same(double.loss(theta), plain.loss(theta))
+
+
+def test_a_sample_of_one_sequence_is_a_valid_data_set():
+    moments = sample_moments(TASKS["generic"], 1, rng=0)
+    model = SeparateAttention(3, 2)
+    system = AttentionSystem(model, moments)
+    theta = state(model.size, 0)
+    assert_same(system.velocity(theta), -0.5 * complex_gradient(system.loss, theta), 2000)
