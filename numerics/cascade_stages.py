@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 # A mode counts as learned at this share of its target. The loss is midway between its plateaus
-# at a share 1 − 1/√2 = 0.29; projecting just before that measures best, and by little: any share
-# from 0.02 to 0.9 moves the drops after the first by less than 5 % of their own error.
+# at a share 1 − 1/√2 = 0.29; projecting just before that makes the first drop ten times more
+# accurate than projecting at 0.5. The later drops hardly care: their median error (R = 1, 2,
+# weights of 1e-2 and 1e-3) varies by 3 % between shares of 0.1 and 0.9.
 LEARNED_SHARE = 0.25
 
 # e^{2E} neither overflows nor underflows; a factor that reaches the bound multiplies a zero.
@@ -113,7 +114,7 @@ class StageEquations:
         v_E = 0.5 * (a - b)[:, None, :] * g_E
         v_E[h, h] += (a + b) * g
         J[:H, H:] = v_E.reshape(H, -1)
-        E_v = (v * g_v[..., None].T).transpose(2, 1, 0)  # (h, d, h')
+        E_v = v[:, None, None] * g_v.T  # ∂(v_h g_d)/∂v_h', (h, d, h')
         E_v[h, :, h] += g
         J[H:, :H] = (self.active[..., None] * E_v).reshape(-1, H)
         E_E = np.zeros((H, D, H, D))

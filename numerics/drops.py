@@ -19,8 +19,13 @@ from numerics.flow import Trajectory
 Array = NDArray[Any]
 
 
-def crossing_times(t: ArrayLike, loss: ArrayLike, levels: ArrayLike) -> Array:
-    """First time at which the loss falls to each level, by linear interpolation; inf if never.
+def crossing_times(
+    t: ArrayLike, loss: ArrayLike, levels: ArrayLike, *, loss_rate: ArrayLike | None = None
+) -> Array:
+    """First time at which the loss falls to each level; inf if never.
+
+    Between two points the curve is a straight line or, where `loss_rate` = −dL/dt is given, the
+    cubic with the right slopes at both ends (fourth-order accurate in the step).
 
     >>> crossing_times([0, 1, 2], [4.0, 2.0, 1.0], [3.0, 1.5, 0.5]).tolist()
     [0.5, 1.5, inf]
@@ -29,26 +34,48 @@ def crossing_times(t: ArrayLike, loss: ArrayLike, levels: ArrayLike) -> Array:
     curve = _check.floating_array("loss", loss, 1)
     _check.same_length("the length of loss", len(curve), "t", len(time))
     wanted = _check.floating_array("levels", levels, 1)
+    slope = None if loss_rate is None else -_check.floating_array("loss_rate", loss_rate, 1)
     found = np.full(len(wanted), np.inf)
     for index, level in enumerate(wanted):
         below = np.flatnonzero(curve <= level)
-        if below.size:
-            i = int(below[0])
-            found[index] = time[i]
-            if i:
-                share = (curve[i - 1] - level) / (curve[i - 1] - curve[i])
-                found[index] = time[i - 1] + share * (time[i] - time[i - 1])
+        if not below.size:
+            continue
+        i = int(below[0])
+        found[index] = time[i]
+        if i:
+            ends = slice(i - 1, i + 1)
+            slopes = None if slope is None else slope[ends] * (time[i] - time[i - 1])
+            share = _crossing_share(curve[ends], slopes, level)
+            found[index] = time[i - 1] + share * (time[i] - time[i - 1])
     return found
 
 
-def drop_times(t: ArrayLike, loss: ArrayLike, plateaus: ArrayLike) -> Array:
+def _crossing_share(values: Array, slopes: Array | None, level: float) -> float:
+    """Where in [0, 1] a line, or the cubic Hermite polynomial, first falls to the level."""
+    start, end = (float(x) for x in values)
+    if slopes is None:
+        return (start - level) / (start - end)
+    at_start, at_end = (float(x) for x in slopes)
+    cubic = 2 * start - 2 * end + at_start + at_end
+    square = 3 * (end - start) - 2 * at_start - at_end
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        value = ((cubic * middle + square) * middle + at_start) * middle + start
+        low, high = (low, middle) if value <= level else (middle, high)
+    return high
+
+
+def drop_times(
+    t: ArrayLike, loss: ArrayLike, plateaus: ArrayLike, *, loss_rate: ArrayLike | None = None
+) -> Array:
     """Time of each drop: when the loss first crosses midway between consecutive plateaus.
 
     >>> drop_times([0, 1, 2, 3], [4.0, 2.0, 2.0, 1.0], [4.0, 2.0, 1.0]).tolist()
     [0.5, 2.5]
     """
     heights = _check.floating_array("plateaus", plateaus, 1)
-    return crossing_times(t, loss, (heights[:-1] + heights[1:]) / 2)
+    return crossing_times(t, loss, (heights[:-1] + heights[1:]) / 2, loss_rate=loss_rate)
 
 
 # Weights are right to about rtol = 1e-8, so at rest ‖∂L/∂θ‖² is about 1e-16 of its scale.

@@ -1,0 +1,38 @@
+"""The claims, in the order in which they are listed and run."""
+
+from __future__ import annotations
+
+from claims.base import Claim
+
+
+def all_claims() -> list[Claim]:
+    """Every claim, linear attention first."""
+    from claims import beyond, data, merged, rank, separate, single_mode
+
+    return [
+        data.moments,
+        data.loss_of_matrix,
+        merged.two_layer_network,
+        merged.two_fixed_points,
+        merged.white_time_course,
+        merged.escape,
+        merged.converged,
+        separate.convolutional_network,
+        separate.fixed_points,
+        separate.visit_order,
+        separate.plateaus,
+        separate.ansatz,
+        single_mode.scalar_flow,
+        single_mode.components_in_context,
+        single_mode.conservation,
+        rank.multiples_of_rank,
+        rank.landscape,
+        rank.zero_blocks,
+        beyond.anisotropic,
+        data.sampled_run,
+        beyond.stability_of_all,
+        beyond.real_tokens,
+    ]
+
+
+__all__ = ["all_claims"]

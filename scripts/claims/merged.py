@@ -1,0 +1,310 @@
+"""L3–L7: ATTN_M, the merged key and query."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import style
+
+import analytic
+from claims.base import Check, Evidence, Settings, agree, claim, same, shrinks
+from claims.cases import CONTEXT, EPS, reference_task
+from numerics import (
+    AttentionSystem,
+    LinearTask,
+    MergedAttention,
+    Trajectory,
+    TwoLayerNetwork,
+    crossing_times,
+    find_fixed_point,
+    gradient_descent,
+    gradient_flow,
+    matrix_loss,
+    minimiser,
+    population_moments,
+    sample_moments,
+    sample_sequences,
+    stability,
+)
+
+
+@claim(
+    "L3",
+    source="[L] Eq. 6–8, Fig. 1",
+    kind="identity",
+    statement="ATTN_M trains exactly as a two-layer linear network of width H on z = vec(β x_qᵀ)",
+    regime="any optimiser, any initial weights, any data",
+)
+def two_layer_network(settings: Settings) -> Evidence:
+    """Loss curves of the two models under three optimisers, from small and large weights."""
+    task = reference_task()
+    model = MergedAttention(dimension=4, heads=8)
+    data = sample_moments(task, 2000, rng=settings.seed)
+    system, network = AttentionSystem(model, data), TwoLayerNetwork(data, width=8)
+    steps = settings.choose(1500, 6001)
+    cases = {"gradient-descent": 0.1, "momentum": 0.02, "adam": 0.003}
+    checks, curves = [], {}
+    for scale in (0.02, 0.5):
+        start = model.initial_weights(scale, rng=settings.seed)
+        v, U = model.unpack(start)
+        # z stacks the columns of β x_qᵀ, so a row of W1 is U_h by columns.
+        layers = network.pack(v, U.swapaxes(1, 2).reshape(8, -1))
+        for optimiser, rate in cases.items():
+            ours = gradient_descent(system, start, steps, rate, optimiser=optimiser)
+            theirs = gradient_descent(network, layers, steps, rate, optimiser=optimiser)
+            checks.append(
+                agree(
+                    f"loss over {steps} steps of {optimiser} from weights of {scale}",
+                    theirs.loss,
+                    ours.loss,
+                    EPS * steps / scale,
+                    "one rounding a step, amplified by the growth of the weights to order 1",
+                    scale=theirs.loss[0],
+                )
+            )
+            curves[optimiser, scale] = (ours, theirs)
+
+    def draw(ax: Any) -> None:
+        for (optimiser, scale), (ours, theirs) in curves.items():
+            if scale == 0.02:
+                ax.plot(ours.t, ours.loss, lw=2.6, alpha=0.4, label=f"attention, {optimiser}")
+                ax.plot(theirs.t, theirs.loss, color="black", lw=0.8, ls="--")
+        ax.set_xlabel("step (dashed: network on z)")
+        ax.set_ylabel("training loss")
+        ax.legend()
+
+    return Evidence(checks, draw)
+
+
+@claim(
+    "L4",
+    source="[L] Eq. 9",
+    kind="identity",
+    statement="ATTN_M has two fixed points in function space, M = 0 (unstable) and M* (stable)",
+    regime="any H ≥ 1, Λ positive definite",
+)
+def two_fixed_points(settings: Settings) -> Evidence:
+    """Zero gradient and Hessian index at both, and a search for others from random starts."""
+    task = LinearTask.from_eigenvalues([0.5, 0.3, 0.2], 10, noise=0.3, rng=settings.seed)
+    moments, model = population_moments(task), MergedAttention(dimension=3, heads=2)
+    system = AttentionSystem(model, moments)
+    S = analytic.feature_second_moment(task.covariance, 10, noise=0.3)
+    best = analytic.optimal_weights(task.covariance, S)
+
+    def at(M: np.ndarray) -> np.ndarray:
+        size = np.sqrt(np.linalg.norm(M) / 2) or 0.0
+        U = np.stack([M / (2 * size)] * 2) if size else np.zeros((2, 3, 3))
+        return model.pack([size, size], U)
+
+    zero, star = stability(system, at(0 * best)), stability(system, at(best))
+    found = [root for root in _search(system, settings) if root is not None]
+    functions = [model.matrix(theta) for theta in found]
+
+    def kinds(target: np.ndarray) -> list[int]:
+        near = [_nearest(M, [0 * target, target]) for M in functions]
+        return [near.count(0) > 0, near.count(1) > 0, near.count(-1)]
+
+    gradient_scale = 2 * float(np.linalg.norm(moments.correlation))
+    checks = [
+        agree("|∂L/∂θ| at M*", 0.0, star.gradient_norm, 200 * EPS, "rounding of the gradient",
+              scale=gradient_scale,
+              control=lambda: stability(system, at(1.01 * best)).gradient_norm),
+        agree("|∂L/∂θ| at 0", 0.0, zero.gradient_norm, 200 * EPS, "rounding of the gradient",
+              scale=gradient_scale,
+              control=lambda: stability(system, at(0.01 * best)).gradient_norm),
+        same("negative Hessian eigenvalues at 0", analytic.merged_zero_index(2), zero.index),
+        same("negative Hessian eigenvalues at M*", 0, star.index),
+        agree("escape rate at 0", analytic.escape_rate(np.linalg.eigvalsh(task.covariance)),
+              zero.escape_rate, 200 * EPS, "rounding of the eigenvalue solver"),
+        same("roots of the gradient: 0 found, M* found, others", [True, True, 0], kinds(best),
+             control=lambda: kinds(1.01 * best)),
+    ]  # fmt: skip
+
+    def draw(ax: Any) -> None:
+        ax.plot(zero.eigenvalues, "o", ms=4, color=style.MEASURED, label="at M = 0")
+        ax.plot(star.eigenvalues, "s", ms=4, color=style.OTHER, label="at M*")
+        ax.axhline(0, color=style.QUIET, lw=0.8)
+        ax.set_xlabel("index")
+        ax.set_ylabel("Hessian eigenvalue of L")
+        ax.legend()
+
+    return Evidence(checks, draw, f"{len(found)} roots from random starts")
+
+
+def _search(system: AttentionSystem, settings: Settings) -> list[np.ndarray | None]:
+    """Roots of the gradient reached from random starts of several sizes."""
+    rng, roots = np.random.default_rng(settings.seed), []
+    for i in range(settings.choose(24, 200)):
+        start = rng.standard_normal(system.size) * (0.1, 0.5, 1.5)[i % 3]
+        root = find_fixed_point(system, start)
+        roots.append(root if np.linalg.norm(system.velocity(root)) < 1e-12 else None)
+    return roots
+
+
+def _nearest(M: np.ndarray, points: list[np.ndarray], tolerance: float = 1e-3) -> int:
+    """Index of the point that M equals, or −1. At degenerate roots |G| = 1e-12 leaves |M| ~ 1e-6.
+
+    The tolerance lies between that and the 1 % by which the control shifts the points.
+    """
+    scale = max(float(np.linalg.norm(p)) for p in points)
+    distances = [float(np.linalg.norm(M - p)) / scale for p in points]
+    nearest = int(np.argmin(distances))
+    return nearest if distances[nearest] < tolerance else -1
+
+
+@lru_cache
+def white_run(scale: float, seed: int) -> tuple[Trajectory, float]:
+    """Flow of ATTN_M on white tokens, D=4, N=31, H=8, and the norm that Eq. 10 starts from.
+
+    Only the part of (v, U) that grows matters: its coefficient in head h is half of
+    v_h + ⟨U_h, I/√D⟩, and w_init is the norm of these coefficients.
+    """
+    task = LinearTask(np.eye(4), CONTEXT)
+    model = MergedAttention(dimension=4, heads=8)
+    start = model.initial_weights(scale, rng=seed)
+    v, U = model.unpack(start)
+    growing = (v + np.trace(U, axis1=1, axis2=2) / 2.0) / 2.0
+    run = gradient_flow(model, population_moments(task), start, 12.0, rtol=1e-11, atol=1e-15)
+    return run, float(np.linalg.norm(growing))
+
+
+@claim(
+    "L5",
+    source="[L] Eq. 10",
+    kind="asymptotic",
+    statement="on white tokens ŷ = σ(t) βᵀx_q with the logistic σ(t) of Eq. 10",
+    regime="Λ = I; exact from aligned weights, O(w_init) from random ones",
+)
+def white_time_course(settings: Settings) -> Evidence:
+    """The aligned solution to solver tolerance, then random weights of falling size."""
+    model, task = MergedAttention(dimension=4, heads=2), LinearTask(np.eye(4), CONTEXT)
+    w = 1e-3
+    share = np.array([0.6, 0.8]) * w
+    aligned = model.pack(share, share[:, None, None] * np.eye(4) / 2.0)
+    run = gradient_flow(model, population_moments(task), aligned, 8.0, rtol=1e-11, atol=1e-15)
+    sigma = analytic.white_time_course(run.t, 4, CONTEXT, w)
+    scales = [3e-2, 1e-2, 3e-3, 1e-3]
+    random = [white_run(scale, settings.seed) for scale in scales]
+    levels = np.linspace(0.1, 0.9, 9)
+    end = float(analytic.white_loss_curve(12.0, 4, CONTEXT, 1e-2))
+    predicted, measured = [], []
+    for flow, norm in random:
+        predicted.append(4.0 + levels * (end - 4.0))
+        times = crossing_times(flow.t, flow.loss, predicted[-1], loss_rate=flow.loss_rate)
+        measured.append(analytic.white_loss_curve(times, 4, CONTEXT, norm))
+    checks = [
+        agree("σ(t) from aligned weights", sigma, np.trace(run.matrices, axis1=1, axis2=2) / 4,
+              1e-8, "rtol 1e-11, amplified by the growth 1/w² of σ's error before the drop"),
+        agree("loss from aligned weights", analytic.white_loss_curve(run.t, 4, CONTEXT, w),
+              run.loss, 1e-8, "as above"),
+        shrinks("loss from random weights", scales, predicted, measured, 1.0,
+                "the part of the weights that does not grow stays of order w_init"),
+    ]  # fmt: skip
+
+    def draw(ax: Any) -> None:
+        for flow, norm in random:
+            t = np.linspace(0, 7, 300)
+            ax.plot(flow.t, flow.loss, color=style.MEASURED, lw=2.2, alpha=0.5)
+            ax.plot(t, analytic.white_loss_curve(t, 4, CONTEXT, norm), color=style.PREDICTED,
+                    lw=0.9, ls="--")  # fmt: skip
+        ax.set_xlim(0, 7)
+        ax.set_title("flow (solid), Eq. 10 (dashed), four initial scales", loc="left")
+        style.loss_axes(ax)
+
+    return Evidence(checks, draw)
+
+
+@claim(
+    "L6",
+    source="[L] §3.2",
+    kind="asymptotic",
+    statement="ATTN_M leaves zero after (τ/‖Λ²‖_F) ln(1/w_init) and drops once",
+    regime="w_init → 0, any Λ",
+)
+def escape(settings: Settings) -> Evidence:
+    """Time to half of the drop over a ladder of scales of one random direction."""
+    task = reference_task()
+    model, moments = MergedAttention(dimension=4, heads=8), population_moments(task)
+    direction = model.initial_weights(1.0, rng=settings.seed)
+    scales = np.geomspace(1e-2, 1e-7, settings.choose(6, 11))
+    eigenvalues = np.linalg.eigvalsh(task.covariance)
+    final = matrix_loss(moments, minimiser(moments))
+    times, drops = [], []
+    for scale in scales:
+        duration = 1.5 * float(analytic.escape_time(eigenvalues, scale)) + 200
+        run = gradient_flow(model, moments, scale * direction, duration, rtol=1e-10, atol=1e-16)
+        middle = (run.loss[0] + final) / 2
+        times.append(crossing_times(run.t, run.loss, [middle], loss_rate=run.loss_rate)[0])
+        drops.append(_drops(run))
+    slopes = np.diff(times) / np.diff(np.log(1 / scales))
+    rate = 1 / analytic.escape_rate(eigenvalues)
+    formula = analytic.escape_time(eigenvalues, scales)
+    checks = [
+        agree("dt/d ln(1/w_init) of the escape time", np.full(len(slopes), rate), slopes, 2e-3,
+              "the correction to the time is O(w_init), 1e-2 of it at the first rung over ln 10"),
+        same("number of drops", np.ones(len(drops)), drops),
+        shrinks("escape time against (τ/‖Λ²‖) ln(1/w_init)", np.log(1 / scales), formula, times,
+                -1.0, "the leading formula leaves out a constant"),
+    ]  # fmt: skip
+
+    def draw(ax: Any) -> None:
+        ax.semilogx(scales, times, "o", color=style.MEASURED, label="half of the drop")
+        ax.semilogx(scales, formula, color=style.PREDICTED, label="(τ/‖Λ²‖) ln(1/w)")
+        ax.set_xlabel("initial scale w")
+        ax.set_ylabel("time  [τ]")
+        ax.legend()
+
+    return Evidence(checks, draw)
+
+
+def _drops(run: Trajectory) -> int:
+    from numerics import find_plateaus
+
+    return len(find_plateaus(run).drops)
+
+
+@claim(
+    "L7",
+    source="[L] Eq. 11",
+    kind="identity",
+    statement="ATTN_M converges to βᵀ[Λ + (Λ + tr(Λ) I)/N]⁻¹ x_q, which tends to βᵀΛ⁻¹x_q",
+    regime="Ω = I, σ = 0 (and in general S⁻¹ΛΩ); limit N → ∞ at rate 1/N",
+)
+def converged(settings: Settings) -> Evidence:
+    """The end of the flow, its predictions on fresh sequences, and the limit of long contexts."""
+    task = reference_task()
+    model = MergedAttention(dimension=4, heads=2)
+    lengths = [31, 310, 3100, 31000]
+    ends, targets = [], []
+    for N in lengths:
+        other = LinearTask(task.covariance, N)
+        run = gradient_flow(
+            model, population_moments(other), model.initial_weights(0.1, rng=settings.seed),
+            3000.0, rtol=1e-10,
+        )  # fmt: skip
+        ends.append(model.matrix(run.states[-1]))
+        S = analytic.feature_second_moment(task.covariance, N)
+        targets.append(analytic.optimal_weights(task.covariance, S))
+    s = sample_sequences(task, 200, rng=settings.seed)
+    predicted = analytic.converged_prediction(s.beta, s.query, task.covariance, CONTEXT)
+    measured = np.sum((s.beta @ ends[0]) * s.query, axis=1)
+    limit = np.linalg.inv(task.covariance)
+    because = "exponential convergence has ended; what is left is the solver's tolerance"
+    checks: list[Check] = [
+        agree("M at the end of the flow, four N", targets, ends, 1e-7, because),
+        agree("predictions on 200 fresh sequences", predicted, measured, 1e-6, because),
+        shrinks("M against Λ⁻¹ as N grows", lengths, [np.linalg.norm(limit)] * 4,
+                [np.linalg.norm(limit) + np.linalg.norm(M - limit) for M in ends], -1.0,
+                "the first correction is (I + tr(Λ)Λ⁻¹)/N"),
+    ]  # fmt: skip
+
+    def draw(ax: Any) -> None:
+        ax.plot(predicted, measured, "o", ms=3, color=style.MEASURED)
+        ends_at = [float(predicted.min()), float(predicted.max())]
+        ax.plot(ends_at, ends_at, color=style.PREDICTED, lw=0.9)
+        ax.set_xlabel("ŷ, Eq. 11")
+        ax.set_ylabel("ŷ of the trained model")
+
+    return Evidence(checks, draw)

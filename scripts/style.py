@@ -1,0 +1,132 @@
+"""One restrained look for every picture: colour-blind safe, readable in grey and in print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito's palette, dark to light where order matters.
+MEASURED = "#0072B2"
+PREDICTED = "#D55E00"
+OTHER = "#009E73"
+QUIET = "#8C8C8C"
+SHADES = ["#08306B", "#2171B5", "#4292C6", "#6BAED6", "#9ECAE1", "#C6DBEF"]
+
+RC: dict[str, Any] = {
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.labelsize": 9.0,
+    "legend.fontsize": 8.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "iclflow",
+    "figure.dpi": 110,
+}
+
+
+def figure(width: float = 4.6, height: float = 3.1, **grid: Any) -> tuple[Figure, Any]:
+    """A figure and its axes, made without pyplot so that no global state changes."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(RC):
+        fig = Figure(figsize=(width, height), layout="constrained")
+        return fig, fig.subplots(**grid)
+
+
+def save(fig: Figure, path: Any, **options: Any) -> None:
+    """Write a figure with no time stamp in it, so that equal pictures are equal files."""
+    from matplotlib import rc_context
+
+    metadata = {"Date": None} if str(getattr(path, "suffix", options.get("format"))) in (
+        ".svg", "svg") else {}  # fmt: skip
+    with rc_context(RC):
+        fig.savefig(path, metadata=metadata, **options)
+
+
+def plateau_lines(ax: Axes, heights: ArrayLike, label: str = "predicted plateaus") -> None:
+    """Dashed horizontal lines at predicted losses."""
+    for i, height in enumerate(np.asarray(heights, float)):
+        ax.axhline(
+            height,
+            color=PREDICTED,
+            lw=0.9,
+            ls=(0, (4, 3)),
+            zorder=0,
+            label=label if i == 0 else None,
+        )
+
+
+def loss_axes(ax: Axes, *, log_time: bool = False, unit: str = "τ") -> None:
+    """Label the axes of a loss curve."""
+    ax.set_xlabel(f"time  [{unit}]")
+    ax.set_ylabel("loss  E(ŷ − y)²")
+    if log_time:
+        ax.set_xscale("log")
+
+
+def loss_curves(
+    ax: Axes,
+    runs: Iterable[Any],
+    *,
+    plateaus: ArrayLike | None = None,
+    label: str = "gradient flow",
+) -> None:
+    """Loss of several runs over linear time, with the predicted plateaus."""
+    if plateaus is not None:
+        plateau_lines(ax, plateaus)
+    for i, run in enumerate(runs):
+        ax.plot(
+            run.t, run.loss, color=MEASURED, lw=1.1, alpha=0.85, label=label if i == 0 else None
+        )
+    loss_axes(ax)
+    ax.legend(loc="upper right")
+
+
+def ladder(
+    ax: Axes, x: ArrayLike, errors: dict[str, ArrayLike], xlabel: str, exponent: float | None = None
+) -> None:
+    """Errors over a ladder of a small (or large) parameter, both axes logarithmic."""
+    xs = np.asarray(x, float)
+    colours = [MEASURED, OTHER, QUIET, PREDICTED]
+    for (name, error), colour in zip(errors.items(), colours, strict=False):
+        ax.loglog(xs, np.asarray(error, float), "o-", ms=4, color=colour, label=name)
+    if exponent is not None:
+        first = np.asarray(next(iter(errors.values())), float)
+        ax.loglog(xs, first[0] * (xs / xs[0]) ** exponent, ls=(0, (4, 3)), lw=0.9,
+                  color=PREDICTED, label=f"slope {exponent:g}")  # fmt: skip
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel("relative error")
+    ax.legend()
+
+
+def errors_against_tolerances(ax: Axes, checks: list[Any]) -> None:
+    """The default picture of a claim: each check's error, its tolerance and its control."""
+    floor = 1e-18
+    rows = np.arange(len(checks))[::-1]
+    for row, check in zip(rows, checks, strict=True):
+        ax.plot([floor, check.tolerance or floor], [row, row], color=QUIET, lw=0.8, zorder=0)
+        ax.plot(max(check.tolerance, floor), row, "|", color=PREDICTED, ms=12, mew=1.6)
+        ax.plot(max(check.error, floor), row, "o", color=MEASURED, ms=5)
+    ax.set_xscale("log")
+    ax.set_yticks(rows, [_short(check.quantity) for check in checks])
+    ax.set_ylim(-0.7, len(checks) - 0.3)
+    ax.set_xlabel("error (dot) against tolerance (bar); exact zeros at the left edge")
+
+
+def _short(text: str, limit: int = 44) -> str:
+    head = text.split(":")[0]
+    return head if len(head) <= limit else head[: limit - 1] + "…"
