@@ -38,6 +38,7 @@ from .moments import (
     input_target_moment,
     token_second_moment,
 )
+from .path import saddle_path
 from .scalar_flow import learning_time, time_to_reach, value_velocity
 from .separate import (
     mode_coefficients,
@@ -72,6 +73,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "mode_coefficients",
     "mode_gains",
     "visit_order",
+    "saddle_path",
     "plateau_losses",
     "fixed_point_subsets",
     "fixed_point_coefficients",

@@ -1,0 +1,50 @@
+"""The path through the fixed points, detours included."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import analytic
+
+spectra = st.lists(st.floats(0.05, 5.0), min_size=1, max_size=6, unique=True)
+
+
+@given(spectra, st.floats(1, 1000))
+def test_isotropic_path_is_that_of_the_plateaus(eigenvalues, n):
+    path = analytic.saddle_path(eigenvalues, n)
+    assert path.sum(axis=1).tolist() == list(range(len(eigenvalues) + 1))
+    losses = analytic.fixed_point_loss(path, eigenvalues, n)
+    # Two sums of at most six terms in different orders.
+    np.testing.assert_allclose(losses, analytic.plateau_losses(eigenvalues, n), rtol=1e-13)
+
+
+@given(spectra, st.data())
+def test_losses_fall_along_every_path_and_end_at_the_minimum(eigenvalues, data):
+    size = len(eigenvalues)
+    omega = data.draw(st.lists(st.floats(0.05, 5.0), min_size=size, max_size=size))
+    gains = analytic.mode_gains(eigenvalues, 20, task_eigenvalues=omega)
+    path = analytic.saddle_path(eigenvalues, 20, task_eigenvalues=omega)
+    losses = analytic.fixed_point_loss(path, eigenvalues, 20, task_eigenvalues=omega)
+    assert path[0].sum() == 0
+    assert path[-1].all()
+    # Gains that differ by rounding alone may leave the loss where it is.
+    assert (np.diff(losses) <= 1e-13 * gains.sum()).all()
+
+
+def test_a_detour_exchanges_the_mode_of_smaller_gain():
+    lam, omega = [0.5, 0.3, 0.2], [0.3, 1.2, 0.8]
+    path = analytic.saddle_path(lam, 20, task_eigenvalues=omega, noise=0.5)
+    assert path.astype(int).tolist() == [[0, 0, 0], [0, 1, 0], [1, 1, 0], [0, 1, 1], [1, 1, 1]]
+    index = analytic.stability_index(path, lam, 20, task_eigenvalues=omega, noise=0.5)
+    assert index.tolist() == [0, 0, 1, 0, 0]
+
+
+def test_modes_without_signal_are_not_learned():
+    path = analytic.saddle_path([2.0, 1.0], 31, task_eigenvalues=[0.0, 1.0])
+    assert path.astype(int).tolist() == [[0, 0], [0, 1]]
+
+
+def test_more_than_one_spectrum_is_refused():
+    with pytest.raises(ValueError, match="eigenvalues"):
+        analytic.saddle_path(np.ones((2, 3)), 31)
