@@ -204,23 +204,26 @@ def shrinks(
     because: str,
     *,
     slack: float = 0.25,
+    wrong: ArrayLike | None = None,
     beyond: bool = False,
 ) -> Check:
     """Check that the relative error of rung i falls at least like parameter_i ** exponent.
 
-    Rows of `predicted` and `measured` are rungs; a rung's error is its largest relative one. The
-    exponent is fitted by least squares to ln(error) over ln(parameter). `slack` allows for the
-    logarithms and next orders that a ladder of finite length still sees.
+    Entries along the first axis of `predicted` and `measured` are rungs; a rung's error is the
+    norm of its difference over the norm of its prediction. The exponent is fitted by least
+    squares to ln(error) over ln(parameter). `slack` allows for the logarithms and next orders
+    that a ladder of finite length still sees. The control multiplies the prediction by 1.01 or,
+    where such a factor would drown in the error, takes the wrong prediction that it is given.
     """
     x = np.asarray(parameter, float)
     p, m = (np.asarray(a, float).reshape(len(x), -1) for a in (predicted, measured))
     p = np.broadcast_to(p, np.broadcast_shapes(p.shape, m.shape))
-    errors = np.max(np.abs(m - p) / np.abs(p), axis=1)
+    errors = np.linalg.norm(m - p, axis=1) / np.linalg.norm(p, axis=1)
     with np.errstate(divide="ignore"):
         fitted = float(np.polyfit(np.log(x), np.log(errors), 1)[0])
 
     def perturbed() -> Check:
-        again = p * PERTURBATION
+        again = p * PERTURBATION if wrong is None else wrong
         return shrinks(quantity, x, again, m, exponent, because, slack=slack)
 
     return Check(

@@ -87,7 +87,7 @@ def moments(settings: Settings) -> Evidence:
     checks = [
         within_noise(
             title, np.append(predicted[n], 1.0), averages[n].mean, averages[n].standard_error
-        )  # fmt: skip
+        )
         for n, title in titles.items()
     ]
 
@@ -161,7 +161,7 @@ def loss_of_matrix(settings: Settings) -> Evidence:
         ),
         within_noise(
             "Monte Carlo mean square error", predicted, average.mean, average.standard_error
-        ),  # fmt: skip
+        ),
     ]
 
     def draw(ax: Any) -> None:

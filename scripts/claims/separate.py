@@ -265,7 +265,7 @@ def _heights(found: np.ndarray) -> np.ndarray:
     "L12",
     source="[L] Eq. 20",
     kind="identity",
-    statement="k = q = v e_i, v = λ_i^{-1/3} (1+(1+T/λ_i)/N)^{-1/3} has least norm at its fixed point",
+    statement="k = q = v e_i, v³ = 1/(λ_i(1+(1+T/λ_i)/N)), is the fixed point of least norm",
     regime="R = 1, H ≥ number of learned modes; least Σ v²+‖k‖²+‖q‖² is 3 Σ m_d^{2/3}",
 )
 def ansatz(settings: Settings) -> Evidence:

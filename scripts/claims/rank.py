@@ -1,0 +1,222 @@
+"""L16–L18: ATTN_S of rank R, and the blocks that the reduced model leaves out."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import style
+
+import analytic
+from claims.base import Evidence, Settings, agree, claim, same
+from claims.cases import EPS, eigenbasis
+from claims.landscape import find_functions, mismatch, set_of_functions
+from numerics import (
+    AttentionSystem,
+    LinearTask,
+    MergedAttention,
+    SeparateAttention,
+    Trajectory,
+    drop_times,
+    gradient_descent,
+    gradient_flow,
+    matrix_loss,
+    minimiser,
+    moments_of_sequences,
+    population_moments,
+    sample_sequences,
+)
+from numerics.whole_layer import WholeLinearLayer, antithetic
+
+# [L] Fig. 4: D = 8, H = 9, N = 31, eigenvalues ∝ 1/d with trace 1.
+SPECTRUM = 1 / np.arange(1, 9) / np.sum(1 / np.arange(1, 9))
+
+
+@lru_cache
+def rank_run(rank: int, scale: float, seed: int) -> Trajectory:
+    """Flow of [L] Fig. 4 at one rank, from N(0, scale²) weights until all is learned."""
+    model = SeparateAttention(dimension=8, heads=9, rank=rank)
+    moments = population_moments(LinearTask.from_eigenvalues(SPECTRUM, 31))
+    final = float(matrix_loss(moments, minimiser(moments)))
+    return gradient_flow(
+        model,
+        moments,
+        model.initial_weights(scale, rng=seed),
+        4e3 / (scale * rank),
+        until_loss=final + 1e-4 * (1.0 - final),
+    )
+
+
+@claim(
+    "L16",
+    source="[L] §5, Fig. 4, 11, 12",
+    kind="qualitative",
+    statement="at rank R the plateaus are long where m is a multiple of R, and brief elsewhere",
+    regime="D = 8, H = 9, N = 31, λ_d ∝ 1/d, initial weights of 1e-3",
+)
+def multiples_of_rank(settings: Settings) -> Evidence:
+    """Every wait on M_m with R | m is longer than every wait on the other plateaus of the run."""
+    ranks = settings.choose((2, 3, 4, 8), (2, 3, 4, 5, 6, 7, 8))
+    seeds = settings.choose((0, 1), (0, 1, 2, 3, 4, 5))
+    heights = analytic.plateau_losses(SPECTRUM, 31)
+    waits = {
+        (rank, seed): _waits(rank_run(rank, 1e-3, seed), heights)
+        for rank in ranks
+        for seed in seeds
+    }
+
+    def separated(shift: int) -> list[bool]:
+        """Whether the waits at m ≡ shift (mod R) are the longest ones, for each run."""
+        out = []
+        for (rank, _), wait in waits.items():
+            chosen = np.arange(8) % rank == shift
+            out.append(bool(wait[chosen].min() > wait[~chosen].max()))
+        return out
+
+    ratios = {
+        key: wait[np.arange(8) % key[0] == 0].min() / wait[np.arange(8) % key[0] != 0].max()
+        for key, wait in waits.items()
+    }
+    checks = [
+        same("waits at multiples of R exceed all others, each run", [True] * len(waits),
+             separated(0), control=lambda: separated(1)),
+    ]  # fmt: skip
+
+    def draw(ax: Any) -> None:
+        style.plateau_lines(ax, heights)
+        for rank, shade in zip((1, 2, 4, 8), style.SHADES, strict=False):
+            run = rank_run(rank, 1e-3, 0)
+            ax.plot(run.t, run.loss, color=shade, label=f"R = {rank}")
+        style.loss_axes(ax, log_time=True)
+        ax.set_xlim(left=1e3)
+        ax.legend()
+
+    return Evidence(
+        checks, draw, f"longest to shortest wait: at least {min(ratios.values()):.2g} times"
+    )
+
+
+def _waits(run: Trajectory, heights: np.ndarray) -> np.ndarray:
+    """Time on each plateau M_0…M_7: from the drop before it to the drop after it."""
+    times = drop_times(run.t, run.loss, heights, loss_rate=run.loss_rate)
+    return np.diff(times, prepend=0.0)
+
+
+@claim(
+    "L17",
+    source="[L] §5",
+    kind="identity",
+    statement="at any rank R the fixed points and the minimum in function space are the same",
+    regime="any R with H·R ≥ D; M_S for every set S of eigenvectors",
+)
+def landscape(settings: Settings) -> Evidence:
+    """Roots of the gradient at R = 2, 3 from random starts, and the end of flows at R = 1…4."""
+    spectrum = [0.5, 0.3, 0.2]
+    task = LinearTask.from_eigenvalues(spectrum, 10, rng=settings.seed)
+    moments, basis = population_moments(task), eigenbasis(task)
+    predicted = set_of_functions(task)
+    starts = settings.choose(40, 300)
+    roots = {
+        R: find_functions(SeparateAttention(3, 2, R), task, starts, settings.seed) for R in (2, 3)
+    }
+    gradients = _gradients_at_embedded_points(moments, basis, spectrum, 1.0)
+    model_losses = []
+    for R in (1, 2, 3, 4):
+        model = SeparateAttention(dimension=3, heads=4, rank=R)
+        run = gradient_flow(model, moments, model.initial_weights(0.3, rng=settings.seed), 5000.0)
+        model_losses.append(run.loss[-1])
+    minimum = analytic.plateau_losses(spectrum, 10)[-1]
+    checks = [
+        same(f"roots at R = {R} that are none of the 8 (found {len(found)})", 0,
+             mismatch(found, predicted),
+             control=lambda found=found: mismatch(found, 1.01 * predicted))
+        for R, found in roots.items()
+    ]  # fmt: skip
+    checks += [
+        agree("|∂L/∂θ| at the 8 points written with R = 2", np.zeros(8), gradients, 200 * EPS,
+              "rounding of the gradient", scale=1.0,
+              control=lambda: _gradients_at_embedded_points(moments, basis, spectrum, 1.01)),
+        agree("loss at the end of the flow, R = 1…4", [minimum] * 4, model_losses, 1e-10,
+              "the loss is quadratic in the solver's error of 1e-8"),
+    ]  # fmt: skip
+
+    def draw(ax: Any) -> None:
+        losses = np.array([matrix_loss(moments, M) for M in predicted])
+        style.plateau_lines(ax, losses, "L(M_S), 8 sets S")
+        for column, found in enumerate(roots.values()):
+            values = [matrix_loss(moments, M) for M in found]
+            jitter = column + 0.3 * np.linspace(-1, 1, len(values))
+            ax.plot(jitter, values, "o", ms=3, color=style.MEASURED)
+        ax.set_xticks([0, 1], [f"R = {R}" for R in roots])
+        ax.set_ylabel("loss at the roots of the gradient")
+        ax.legend()
+
+    return Evidence(checks, draw)
+
+
+def _gradients_at_embedded_points(
+    moments: Any, basis: np.ndarray, spectrum: list[float], factor: float
+) -> np.ndarray:
+    """|∂L/∂θ| with two modes to a head: v² = Σ_r κ_hr² at balance, κ_hr from v κ_hr² = m_d."""
+    model = SeparateAttention(dimension=3, heads=2, rank=2)
+    system = AttentionSystem(model, moments)
+    out = []
+    for subset in analytic.fixed_point_subsets(3):
+        m = analytic.fixed_point_coefficients(subset, spectrum, 10)
+        v, k = np.zeros(2), np.zeros((2, 2, 3))
+        for head, modes in enumerate(([0, 1], [2])):
+            v[head] = np.sum(m[modes]) ** (1 / 3)
+            for pair, d in enumerate(modes):
+                if m[d]:
+                    k[head, pair] = np.sqrt(m[d] / v[head]) * basis[:, d]
+        theta = model.pack(factor * v, k, k)
+        out.append(2 * float(np.linalg.norm(system.velocity(theta))))
+    return np.array(out)
+
+
+@claim(
+    "L18",
+    source="[L] App. F.1",
+    kind="identity",
+    statement="blocks of W^V and W^KQ that the reduced form lacks stay at zero once there",
+    regime="law of (w, ε) symmetric about zero: population, or a sample with its mirror images",
+)
+def zero_blocks(settings: Settings) -> Evidence:
+    """Whole layers trained on a mirrored sample, beside the reduced model on its moments."""
+    task = LinearTask.from_eigenvalues([0.5, 0.3, 0.2], 7, noise=0.3, rng=settings.seed)
+    half = sample_sequences(task, settings.choose(200, 2000), rng=settings.seed)
+    both = antithetic(half)
+    model = MergedAttention(dimension=3, heads=2)
+    start = model.initial_weights(0.05, rng=settings.seed)
+    steps, rate = settings.choose(400, 3000), 0.1
+
+    def train(sequences: Any) -> tuple[Any, Trajectory]:
+        layer = WholeLinearLayer(sequences, heads=2)
+        theta = layer.embed(*model.unpack(start))
+        return layer, gradient_descent(layer, theta, steps, rate)
+
+    layer, run = train(both)
+    _, plain = train(half)
+    reduced = gradient_descent(
+        AttentionSystem(model, moments_of_sequences(both)), start, steps, rate
+    )
+    tolerance = EPS * steps / 0.05**2
+    because = "one rounding a step, amplified by the growth of the weights to order 1"
+    checks = [
+        agree("largest extra weight, mirrored sample", 0.0,
+              np.abs(layer.extra_blocks(run.states)).max(), tolerance, because, scale=1.0,
+              control=lambda: np.abs(layer.extra_blocks(plain.states)).max()),
+        agree("loss of the whole layer against the reduced model", reduced.loss, run.loss,
+              tolerance, because, scale=reduced.loss[0]),
+    ]  # fmt: skip
+
+    def draw(ax: Any) -> None:
+        for trained, name in ((run, "mirrored sample"), (plain, "plain sample")):
+            size = np.abs(layer.extra_blocks(trained.states)).max(axis=1)
+            ax.semilogy(trained.t, np.maximum(size, 1e-18), label=name)
+        ax.set_xlabel("step")
+        ax.set_ylabel("largest weight of the extra blocks")
+        ax.legend()
+
+    return Evidence(checks, draw)
