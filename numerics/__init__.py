@@ -8,6 +8,7 @@ Conventions: loss L = E(ŷ − y_q)² without ½, flow τ dθ/dt = −½ ∂L/�
 # Models
 # Running them
 # Reading a run
+from numerics.cascade import Cascade, reduced_cascade, task_cascade
 from numerics.descent import gradient_descent
 from numerics.drops import (
     MeasuredPlateaus,
@@ -38,6 +39,7 @@ from numerics.tasks import LinearTask, TokenTask, random_rotation
 
 __all__ = [
     "AttentionSystem",
+    "Cascade",
     "ConvolutionalNetwork",
     "DenseMoments",
     "DiagonalMoments",
@@ -66,9 +68,11 @@ __all__ = [
     "moments_of_sequences",
     "population_moments",
     "random_rotation",
+    "reduced_cascade",
     "sample_chunks",
     "sample_moments",
     "sample_sequences",
     "stability",
     "system_flow",
+    "task_cascade",
 ]

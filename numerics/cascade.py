@@ -24,11 +24,12 @@ direction u of its p_{h·d} (of n if v_h < 0, where that is what grows), and its
 for all modes not yet learned are dropped. A head with R occupied directions is full. Within a
 degenerate eigenspace the basis is first turned to the singular vectors of the head that wins it.
 
-**Error**, for weights of scale ε → 0: drops are at t ~ τ/ε. A head that saturates still carries
-other components of size ε^{1−g_d/g_j}. On the head itself they act at second order for a time
-O(1), a relative error ε^{3−2g_d/g_j} of the first drop; by the off-diagonal G they kick the small
-heads, a relative error ε^{2−g_d/g_j} of every later one (g = growth of consecutive modes). The
-constant is large when another head is about to rise at the same moment.
+**Error**, for weights of scale ε → 0, by counting powers: drops are at t ~ τ/ε. A head that
+saturates still carries other components of size ε^{1−g_d/g_j}. On the head itself they act at
+second order for a time O(1): a relative error ε^{3−2g_d/g_j} of the first drop. The off-diagonal
+G that they make kicks the small heads: ε^{2−g_d/g_j} for later drops (g: growth of consecutive
+modes). With the kick of the first drop taken out of the full flow, 90 to 99.8 % of the error of
+the second is gone. It is large when another head is about to rise at the moment of a drop.
 """
 
 from __future__ import annotations
@@ -207,18 +208,9 @@ def task_cascade(
     """
     basis, growth, curvature, energy = _eigenproblem(task)
     _check.same_length("the dimension of model", model.dimension, "task", len(growth))
-    theta = _check.floating_array("initial", initial, 1)
-    _check.same_length("the length of initial", len(theta), "the model", model.size)
+    theta = model.rotate(_validated(model, growth, curvature, initial)[2], basis, basis)
     return reduced_cascade(
-        model,
-        growth,
-        curvature,
-        model.rotate(theta, basis, basis),
-        duration,
-        energy=energy,
-        tau=tau,
-        times=times,
-        rtol=rtol,
+        model, growth, curvature, theta, duration, energy=energy, tau=tau, times=times, rtol=rtol
     )
 
 
@@ -228,9 +220,12 @@ def _validated(
     rates = _check.floating_array("growth", growth, 1)
     bends = _check.floating_array("curvature", curvature, 1)
     theta = _check.floating_array("initial", initial, 1)
-    _check.same_length("the length of growth", len(rates), "the model", model.dimension)
-    _check.same_length("the length of curvature", len(bends), "the model", model.dimension)
-    _check.same_length("the length of initial", len(theta), "the model", model.size)
+    for name, found, wanted in (
+        ("growth", rates, model.dimension),
+        ("curvature", bends, model.dimension),
+        ("initial", theta, model.size),
+    ):
+        _check.same_length(f"the length of {name}", len(found), "the model", wanted)
     if (rates < 0).any():
         raise ValueError(f"growth must be >= 0, got a smallest of {rates.min():.3g}")
     if (bends <= 0).any():

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
 from numerics.flow import Trajectory
-from numerics.systems import GradientSystem
+from numerics.systems import Trainable
 
 Array = NDArray[Any]
 Update = Callable[[Array], Array]
@@ -61,7 +61,7 @@ OPTIMISERS: dict[str, Callable[[float], Update]] = {
 
 
 def gradient_descent(
-    system: GradientSystem,
+    system: Trainable,
     initial: ArrayLike,
     steps: int,
     learning_rate: float,
@@ -134,7 +134,7 @@ def gradient_descent(
 
 
 def _iterate(
-    system: GradientSystem,
+    system: Trainable,
     theta: Array,
     steps: int,
     update: Update,

@@ -21,8 +21,8 @@ Array = NDArray[Any]
 Attention = MergedAttention | SeparateAttention
 
 
-class GradientSystem(Protocol):
-    """What a solver, an optimiser or a stability analysis needs."""
+class Trainable(Protocol):
+    """What an optimiser needs."""
 
     @property
     def size(self) -> int:
@@ -34,14 +34,18 @@ class GradientSystem(Protocol):
     def velocity(self, theta: Array) -> Array:
         """−½ ∂L/∂θ, a fresh array."""
 
+    def invariants(self, theta: Array) -> Array:
+        """Quantities that the flow conserves, for states (..., size)."""
+
+
+class GradientSystem(Trainable, Protocol):
+    """What an implicit solver or a stability analysis needs."""
+
     def jvp(self, theta: Array, direction: Array) -> Array:
         """Derivative of the velocity along a direction."""
 
     def jacobian(self, theta: Array) -> Array:
         """Derivative of the velocity, (size, size), symmetric."""
-
-    def invariants(self, theta: Array) -> Array:
-        """Quantities that the flow conserves, for states (..., size)."""
 
 
 class AttentionSystem:
@@ -114,4 +118,4 @@ def gradient(model: Attention, moments: AnyMoments, theta: Array) -> Array:
     return -2 * AttentionSystem(model, moments).velocity(theta)
 
 
-__all__ = ["Attention", "AttentionSystem", "GradientSystem", "gradient", "loss"]
+__all__ = ["Attention", "AttentionSystem", "GradientSystem", "Trainable", "gradient", "loss"]

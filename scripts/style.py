@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +18,11 @@ MEASURED = "#0072B2"
 PREDICTED = "#D55E00"
 OTHER = "#009E73"
 QUIET = "#8C8C8C"
+PALE = "#94C7E5"  # a wide measured line under a thin predicted one
 SHADES = ["#08306B", "#2171B5", "#4292C6", "#6BAED6", "#9ECAE1", "#C6DBEF"]
+DASHES = (0, (4, 3))
 
-RC: dict[str, Any] = {
+RC: Any = {  # matplotlib types its keys one by one
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.labelsize": 9.0,
@@ -37,24 +40,57 @@ RC: dict[str, Any] = {
 }
 
 
-def figure(width: float = 4.6, height: float = 3.1, **grid: Any) -> tuple[Figure, Any]:
-    """A figure and its axes, made without pyplot so that no global state changes."""
+def look() -> AbstractContextManager[None]:
+    """The settings above, for as long as the context lasts.
+
+    What is drawn outside it (a legend, an annotation) takes matplotlib's own defaults.
+    """
     from matplotlib import rc_context
+
+    return rc_context(RC)
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure, made without pyplot so that no global state changes."""
     from matplotlib.figure import Figure
 
-    with rc_context(RC):
-        fig = Figure(figsize=(width, height), layout="constrained")
+    with look():
+        return Figure(figsize=(width, height), layout="constrained")
+
+
+def figure(width: float = 4.6, height: float = 3.1, **grid: Any) -> tuple[Figure, Any]:
+    """A figure and its axes, made without pyplot so that no global state changes."""
+    fig = canvas(width, height)
+    with look():
         return fig, fig.subplots(**grid)
 
 
 def save(fig: Figure, path: Any, **options: Any) -> None:
     """Write a figure with no time stamp in it, so that equal pictures are equal files."""
-    from matplotlib import rc_context
-
     metadata = {"Date": None} if str(getattr(path, "suffix", options.get("format"))) in (
         ".svg", "svg") else {}  # fmt: skip
-    with rc_context(RC):
+    with look():
         fig.savefig(path, metadata=metadata, **options)
+
+
+def shades(count: int) -> list[Any]:
+    """Blues from dark to light, as many as wanted; they keep their order in grey."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    scale = LinearSegmentedColormap.from_list("shades", SHADES)
+    return [scale(x) for x in np.linspace(0.0, 1.0, count)]
+
+
+def measured(ax: Axes, x: ArrayLike, y: ArrayLike, **options: Any) -> None:
+    """A wide pale line: what a run did, drawn so that a prediction over it stays readable."""
+    given: dict[str, Any] = {"color": PALE, "lw": 3.2, "solid_capstyle": "round"} | options
+    ax.plot(x, y, **given)
+
+
+def predicted(ax: Axes, x: ArrayLike, y: ArrayLike, **options: Any) -> None:
+    """A thin dashed line over the measured one: what the theory says."""
+    given: dict[str, Any] = {"color": PREDICTED, "lw": 1.2, "ls": DASHES}
+    ax.plot(x, y, **(given | options))
 
 
 def plateau_lines(ax: Axes, heights: ArrayLike, label: str = "predicted plateaus") -> None:
@@ -64,7 +100,7 @@ def plateau_lines(ax: Axes, heights: ArrayLike, label: str = "predicted plateaus
             height,
             color=PREDICTED,
             lw=0.9,
-            ls=(0, (4, 3)),
+            ls=DASHES,
             zorder=0,
             label=label if i == 0 else None,
         )

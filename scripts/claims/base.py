@@ -41,8 +41,8 @@ class Check:
     ----------
     quantity : str
         What is compared.
-    predicted, measured : array_like
-        The two values.
+    predicted, measured : float or list
+        The two values; of arrays, the entry where they differ most.
     error, tolerance : float
         Dimensionless distance, and how large it may be.
     because : str
@@ -145,7 +145,8 @@ def agree(
     """
     p, m = np.asarray(predicted, float), np.asarray(measured, float)
     size = np.abs(p).max() if scale is None else np.asarray(scale, float)
-    error = float(np.max(np.abs(m - p) / size))
+    p, m, distance = np.broadcast_arrays(p, m, np.abs(m - p) / size)
+    worst = np.unravel_index(int(np.argmax(distance)), distance.shape)
 
     def perturbed() -> Check:
         if control is not None:
@@ -153,21 +154,37 @@ def agree(
             return agree(quantity, p, again, tolerance, because, scale=size)
         return agree(quantity, p * PERTURBATION, m, tolerance, because, scale=size)
 
-    return Check(quantity, p, m, error, tolerance, because, perturbed, beyond)
+    return Check(
+        quantity,
+        float(p[worst]),
+        float(m[worst]),
+        float(distance[worst]),
+        tolerance,
+        because,
+        perturbed,
+        beyond,
+    )
 
 
 def within_noise(
-    quantity: str, predicted: ArrayLike, measured: ArrayLike, standard_error: ArrayLike
+    quantity: str,
+    predicted: ArrayLike,
+    measured: ArrayLike,
+    standard_error: ArrayLike,
+    *,
+    wrong: ArrayLike | None = None,
 ) -> Check:
-    """Check that a Monte Carlo average lies within 4.5 standard errors, entry by entry."""
+    """Check that a Monte Carlo average lies within 4.5 standard errors, entry by entry.
+
+    Where 1 % is less than the noise, the control takes the wrong prediction that it is given.
+    """
     because = "4.5 standard errors; exceeded by chance about once in 150,000 entries"
-    return agree(
-        f"{quantity}, in standard errors",
-        predicted,
-        measured,
-        4.5,
-        because,
-        scale=standard_error,
+    name = f"{quantity}, in standard errors"
+    check = agree(name, predicted, measured, 4.5, because, scale=standard_error)
+    if wrong is None:
+        return check
+    return replace(
+        check, control=lambda: agree(name, wrong, measured, 4.5, because, scale=standard_error)
     )
 
 
@@ -192,7 +209,8 @@ def same(
         is_order = p.ndim == 1 and p.size > 1 and sorted(p.tolist()) == list(range(p.size))
         return same(quantity, p[::-1] if is_order else p + 1, m)
 
-    return Check(quantity, p, m, differing, 0.0, "a count or an order", perturbed, beyond)
+    shown = (p.item(), m.item()) if p.size == m.size == 1 else (p.tolist(), m.tolist())
+    return Check(quantity, *shown, differing, 0.0, "a count or an order", perturbed, beyond)
 
 
 def shrinks(
@@ -240,8 +258,3 @@ def shrinks(
 
 def _brief(values: Array) -> str:
     return ", ".join(f"{v:.1e}" for v in values)
-
-
-def renamed(check: Check, quantity: str) -> Check:
-    """The same check under another name."""
-    return replace(check, quantity=quantity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from numerics import (
     population_moments,
     sample_sequences,
 )
+from numerics.systems import Attention
 
 
 def aligned_run(mode: int, v0: float) -> Trajectory:
@@ -194,7 +196,7 @@ def conservation(settings: Settings) -> Evidence:
     """Drift along tightly integrated flows, and its order in the learning rate."""
     task = reference_task()
     moments = population_moments(task)
-    models = {
+    models: dict[str, Attention] = {
         "ATTN_M, H=3": MergedAttention(dimension=4, heads=3),
         "ATTN_S, H=4, R=1": SeparateAttention(dimension=4, heads=4),
         "ATTN_S, H=2, R=3": SeparateAttention(dimension=4, heads=2, rank=3),
@@ -207,7 +209,7 @@ def conservation(settings: Settings) -> Evidence:
         because = "1e3 steps of rtol 1e-11"
         checks.append(
             agree(f"drift, {name}", 0.0, run.invariant_drift.max(), 1e-8, because, scale=1.0,
-                  control=lambda run=run: _drift_of_perturbed_law(run))
+                  control=partial(_drift_of_perturbed_law, run))
         )  # fmt: skip
         checks.append(
             agree(f"energy identity, {name}", run.loss[0] - run.loss,

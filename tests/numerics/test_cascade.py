@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from numerics.cascade import Cascade, reduced_cascade, task_cascade
+from numerics.cascade import reduced_cascade, task_cascade
 from numerics.cascade_stages import Heads, StageEquations
 from numerics.drops import drop_times
 from numerics.flow import gradient_flow
@@ -18,16 +18,13 @@ FOUR = LinearTask.from_eigenvalues([0.4, 0.3, 0.2, 0.1], 31)
 HARMONIC = LinearTask.from_eigenvalues(1 / np.arange(1, 9) / np.sum(1 / np.arange(1, 9)), 31)
 
 
-def measured_drops(model, task, initial, cascade: Cascade, rtol=1e-10):
+def measured_drops(model, task, initial, cascade, rtol=1e-10):
     """Drop times of the full flow; a second run records finely where the first one drops."""
     moments, end = population_moments(task), float(cascade.t[-1])
     run = gradient_flow(model, moments, initial, end, rtol=rtol, atol=1e-15)
     rough = drop_times(run.t, run.loss, cascade.plateaus)
-    last = len(run.t) - 1
-    steps = np.searchsorted(run.t, rough[np.isfinite(rough)])
-    times = np.unique(
-        [np.linspace(run.t[max(i - 2, 0)], run.t[min(i + 1, last)], 99) for i in steps]
-    )
+    steps = np.searchsorted(run.t[:-1], rough[np.isfinite(rough)])
+    times = np.unique([np.linspace(run.t[max(i - 2, 0)], run.t[i + 1], 99) for i in steps])
     fine = gradient_flow(model, moments, initial, end, times=times, rtol=rtol, atol=1e-15)
     return drop_times(fine.t, fine.loss, cascade.plateaus)
 
@@ -86,8 +83,7 @@ def test_errors_shrink_with_the_initial_weights():
     # rounding can move them.
     assert (np.array(worst) < [3.2e-2, 1.3e-3, 5e-5]).all()
     # A rate of 2 − g_2/g_1 = 1.44 is derived; the median over seeds scatters about it.
-    rate = math.log(worst[0] / worst[2]) / math.log(100)
-    assert 1.25 < rate < 1.65
+    assert 1.25 < math.log(worst[0] / worst[2]) / math.log(100) < 1.65
 
 
 @pytest.mark.parametrize(
@@ -148,8 +144,8 @@ def test_negative_values_grow_the_other_half():
     found = measured_drops(model, task, initial, cascade)
     np.testing.assert_allclose(cascade.drop_times[:2], found[:2], rtol=1e-5)
     # (v, q) → −(v, q) leaves M alone, so the mirrored weights give the same cascade.
-    v, k, q = model.unpack(initial)
-    mirrored = task_cascade(model, task, model.pack(-v, k, -q))
+    mirror = np.r_[-1, np.ones(6), -np.ones(6)]
+    mirrored = task_cascade(model, task, mirror * initial)
     np.testing.assert_allclose(mirrored.drop_times, cascade.drop_times, rtol=1e-7)
 
 
@@ -159,13 +155,14 @@ def test_symmetries_of_the_flow_are_kept():
     initial = model.initial_weights(1e-3, rng=0)
     plain = task_cascade(model, task, initial)
     v, k, q = model.unpack(initial)
-    c, s = math.cos(0.7), math.sin(0.7)
-    mix = np.array([[c, -s], [s, c]])  # an orthogonal mixture of a head's pairs leaves M alone
+    mix = np.array(
+        [[0.8, -0.6], [0.6, 0.8]]
+    )  # an orthogonal mixture of a head's pairs leaves M alone
     mixed = task_cascade(model, task, model.pack(v, mix @ k, mix @ q))
     flipped = LinearTask.from_eigenvalues([0.2, 0.3, 0.4], 31)
     reversed_ = task_cascade(model, flipped, model.pack(v, k[..., ::-1], q[..., ::-1]))
     for other in (mixed, reversed_):
-        # Same equations, other roundings: the solver's rtol of 1e-8 with a margin.
+        # Other roundings only: the solver's rtol of 1e-8 with a margin.
         np.testing.assert_allclose(other.drop_times, plain.drop_times, rtol=5e-7)
         assert other.heads == plain.heads
     slow = task_cascade(model, task, initial, tau=4.0, times=[0.0, 4 * plain.drop_times[0]])
@@ -223,15 +220,13 @@ def test_modes_that_are_not_learned():
     initial = model.initial_weights(1e-3, rng=0)
     whole = task_cascade(model, task, initial)
     assert whole.learned == (0, 1)  # by falling growth: 0.16, 0.04, 0
-    assert whole.drop_times[2] == math.inf
-    assert whole.plateaus[3] == whole.plateaus[2]
+    assert (whole.drop_times[2], whole.plateaus[3]) == (math.inf, whole.plateaus[2])
     early = task_cascade(model, task, initial, 1.1 * whole.drop_times[0])
     assert early.learned == (0,)
     assert early.t[-1] == pytest.approx(1.1 * whole.drop_times[0], rel=1e-12)
     np.testing.assert_allclose(early.drop_times, [whole.drop_times[0], math.inf, math.inf])
     nothing = task_cascade(model, task, np.zeros(model.size))
-    assert nothing.learned == ()
-    assert nothing.status == "finished"
+    assert (nothing.learned, nothing.status) == ((), "finished")
     # At v = 0 and k ⟂ q a head never moves: patience runs out, and the status says so.
     stuck = task_cascade(SeparateAttention(1, 1), LinearTask([[1.0]], 9), [0.0, 0.01, 0.0])
     assert stuck.status.startswith("stopped: modes [0] are still not learned")
@@ -242,8 +237,7 @@ def test_weights_that_have_already_learned():
     model = SeparateAttention(2, 2)
     learned = model.pack([1.0, 1e-3], [[1, 0], [1e-3, 1e-3]], [[1, 0], [1e-3, 1e-3]])
     cascade = reduced_cascade(model, growth, curvature, learned)
-    assert cascade.learned == (0, 1)
-    assert cascade.drop_times[0] == 0.0
+    assert (cascade.learned, cascade.drop_times[0]) == ((0, 1), 0.0)
     assert cascade.drop_times[1] > 100
 
 
@@ -284,30 +278,23 @@ def test_tokens_with_reflection_symmetry():
     # Data symmetric under each reflection has a diagonal fourth moment, hence a cascade.
     corners = np.array([[a, b] for a in (2.0, -2.0) for b in (1.0, -1.0)])
     model = SeparateAttention(2, 2)
-    cascade = task_cascade(model, TokenTask(corners, 10), model.initial_weights(1e-3, rng=0))
-    assert cascade.learned == (0, 1)
+    assert task_cascade(model, TokenTask(corners, 10), 0.01 * np.arange(10)).learned == (0, 1)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("task", "heads"), [(FOUR, 4), (HARMONIC, 9)])
 @pytest.mark.parametrize("rank", [1, 2, 4])
-def test_rate_of_the_first_drop(rank):
-    # The winner's own remainder acts at second order: at least as fast as ε^(3 − 2 g_2/g_1).
-    scales = np.array([1e-2, 3e-3, 1e-3])
-    first = [
-        np.median([relative_errors(FOUR, 4, rank, e, seed, rtol=1e-11)[0][0] for seed in range(8)])
-        for e in scales
+def test_rates_over_a_longer_ladder(task, heads, rank):
+    scales = np.array([1e-2, 3e-3, 1e-3, 3e-4])
+    errors = [
+        [relative_errors(task, heads, rank, e, i, rtol=1e-11)[0] for i in range(3)] for e in scales
     ]
-    rate = np.polyfit(np.log(scales), np.log(first), 1)[0]
-    assert rate > 1.7  # 1.875
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("rank", [1, 2, 4])
-def test_ladder_of_the_harmonic_spectrum(rank):
-    worst = [
-        np.median([relative_errors(HARMONIC, 9, rank, e, seed)[0].max() for seed in range(4)])
-        for e in (1e-2, 1e-3, 1e-4)
+    slope = [
+        np.polyfit(np.log(scales), np.log(np.median(x, axis=1)), 1)[0]
+        for x in (np.array(errors)[..., 0], np.max(errors, axis=2))
     ]
-    # The slowest rate is that of the last two modes, 2 − (7/8)² = 1.23.
-    assert worst[2] < 1e-3
-    assert math.log(worst[0] / worst[2]) / math.log(100) > 0.9
+    # First drop: the winner's own remainder at second order, 3 − 2 g_2/g_1 (1.88 and 2.5), down
+    # to the full run's own error near 1e-9. Worst drop: 2 − g_d/g_j, 1.44 and 1.23, less
+    # where heads that rise together at 1e-2 make errors of order one (measured 0.98 at D=8, R=1).
+    assert slope[0] > 1.6
+    assert slope[1] > 0.8

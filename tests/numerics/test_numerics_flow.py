@@ -1,4 +1,4 @@
-"""Gradient flow: exact solutions, identities, symmetries, solvers, and how a run ends early."""
+"""Gradient flow: exact solutions, identities, solvers, and how a run ends early."""
 
 import math
 
@@ -7,25 +7,20 @@ import pytest
 
 from numerics import (
     AttentionSystem,
-    ConvolutionalNetwork,
-    FactoredMoments,
-    LinearTask,
     MergedAttention,
     SeparateAttention,
     Trajectory,
-    TwoLayerNetwork,
-    dense_moments,
     gradient_flow,
     minimiser,
     moments_of_sequences,
     population_moments,
-    random_rotation,
     sample_moments,
     sample_sequences,
     system_flow,
 )
+from numerics.flow import _augmented
 from numerics.whole_layer import WholeLinearLayer
-from tests.numerics.support import TASKS, assert_same, permuted_heads, spd, state
+from tests.numerics.support import TASKS, assert_same, state
 
 SCALAR = population_moments(TASKS["scalar"])
 GENERIC = population_moments(TASKS["generic"])
@@ -33,8 +28,8 @@ MERGED, SEPARATE = MergedAttention(3, 2), SeparateAttention(3, 3, rank=2)
 METHODS = ["LSODA", "DOP853", "Radau", "BDF", "RK45"]
 
 # The tolerance on a step is rtol = 1e-8 of the weights. Over a run that starts at order one and
-# only relaxes, errors do not grow, and some hundred steps add up to less than 1e-6; the slack
-# measured against DOP853 at rtol = 1e-12 is a factor of ten or more.
+# only relaxes, errors do not grow, and some hundred steps add up to less than 1e-6: measured
+# against rtol = 1e-12, LSODA is off by 4e-9, Radau by 5e-10, BDF by 2e-8.
 RELAXING = 1e-6
 
 
@@ -73,7 +68,7 @@ def test_balanced_separate_attention_in_one_dimension_takes_its_time(start):
 
     C, W = growth_and_curvature(SCALAR)
     model = SeparateAttention(1, 1)
-    t = np.linspace(0, 30.0, 16)[1:]
+    t = np.linspace(0, 1.2 / (C * start), 12)[1:]
     run = gradient_flow(model, SCALAR, np.full(3, start), t[-1], times=t, rtol=1e-10)
     top = (C / W) ** (1 / 3)
     moving = run.states[:, 0] < 0.99 * top  # beyond, t(v) is too steep to compare
@@ -133,12 +128,12 @@ def test_recorded_quantities_are_those_of_the_states(name):
 @pytest.mark.parametrize("name", RUNS)
 def test_the_loss_rate_is_the_slope_of_the_loss(name):
     model, moments = RUNS[name]
-    t = 1.0 + np.array([-1e-3, 0, 1e-3])
+    t = 1.0 + np.array([-3e-4, 0, 3e-4])
     run = gradient_flow(
         model, moments, state(model.size, 1, 0.3), 2.0, tau=1.7, times=t, rtol=1e-11
     )
-    slope = -(run.loss[2] - run.loss[0]) / 2e-3
-    # Central difference: h² L'''/6 ~ 1e-6 of L'; integration error 1e-11/1e-3 = 1e-8.
+    slope = -(run.loss[2] - run.loss[0]) / 6e-4
+    # Central difference: h² L'''/6 ~ 1e-6 of L'; integration error 1e-11/3e-4 = 3e-8.
     assert run.loss_rate[1] == pytest.approx(slope, rel=2e-5)
 
 
@@ -154,14 +149,12 @@ def test_restart_from_the_middle(name):
 
 
 @pytest.mark.parametrize("tau", [0.01, 3.0])
-@pytest.mark.parametrize("method", ["LSODA", "DOP853"])
+@pytest.mark.parametrize("method", ["LSODA", "RK45"])
 def test_tau_only_stretches_time(tau, method):
     t = np.linspace(0, 5, 7)
     theta = state(SEPARATE.size, 3, 0.3)
     plain = gradient_flow(SEPARATE, GENERIC, theta, 5.0, times=t, method=method)
-    slow = gradient_flow(
-        SEPARATE, GENERIC, theta, 5.0 * tau, times=t * tau, tau=tau, method=method
-    )
+    slow = gradient_flow(SEPARATE, GENERIC, theta, 5.0 * tau, times=t * tau, tau=tau, method=method)
     assert np.abs(slow.states - plain.states).max() < RELAXING
     assert np.abs(slow.energy_gap).max() < RELAXING
     assert slow.loss_rate == pytest.approx(plain.loss_rate / tau, rel=1e-5, abs=1e-9)
@@ -187,9 +180,9 @@ def test_solvers_agree(name):
     theta = state(model.size, 5, 0.3)
     t = np.linspace(0, 8, 9)
     reference = gradient_flow(
-        model, moments, theta, 8.0, times=t, method="DOP853", rtol=1e-12, atol=1e-14
+        model, moments, theta, 8.0, times=t, method="DOP853", rtol=1e-13, atol=1e-15
     )
-    for method in ["LSODA", "DOP853", "Radau", "BDF"]:
+    for method in ["LSODA", "RK45", "Radau", "BDF"]:
         run = gradient_flow(model, moments, theta, 8.0, times=t, method=method)
         assert np.abs(run.states - reference.states).max() < RELAXING
 
@@ -198,86 +191,14 @@ def test_the_tolerance_is_obeyed():
     theta, t = state(MERGED.size, 5, 0.3), np.linspace(0, 8, 9)
 
     def run(rtol):
-        return gradient_flow(MERGED, GENERIC, theta, 8.0, times=t, method="DOP853", rtol=rtol,
+        return gradient_flow(MERGED, GENERIC, theta, 8.0, times=t, method="Radau", rtol=rtol,
                              atol=rtol / 100).states  # fmt: skip
 
-    exact = run(1e-13)
+    exact = run(1e-12)
     errors = [np.abs(run(rtol) - exact).max() for rtol in (1e-4, 1e-6, 1e-8)]
-    # Error per step control of an order-8 pair: error ∝ rtol to within the safety factors.
+    # Local error control: error ∝ rtol to within the safety factors.
     assert errors[0] / errors[1] > 10
     assert errors[1] / errors[2] > 10
-
-
-@pytest.mark.parametrize("name", ["merged", "separate"])
-def test_the_eigenbasis_changes_nothing(name):
-    """The same run on the dense form of the moments, which is not rotated."""
-    model, moments = RUNS[name]
-    theta, t = state(model.size, 6, 0.3), np.linspace(0, 8, 5)
-    a = gradient_flow(model, moments, theta, 8.0, times=t)
-    b = gradient_flow(model, dense_moments(moments), theta, 8.0, times=t)
-    c = system_flow(AttentionSystem(model, moments), theta, 8.0, times=t)
-    assert np.abs(a.states - b.states).max() < RELAXING
-    assert np.abs(a.states - c.states).max() < RELAXING
-    assert c.model is model
-
-
-@pytest.mark.parametrize("model", [MERGED, SEPARATE])
-def test_rotating_the_task_rotates_the_trajectory(model):
-    Q, task = random_rotation(3, rng=9), TASKS["generic"]
-    turned = LinearTask(
-        Q.T @ task.covariance @ Q, task.context_length, Q.T @ task.task_covariance @ Q, task.noise
-    )
-    theta, t = state(model.size, 7, 0.3), np.linspace(0, 8, 5)
-    a = gradient_flow(model, GENERIC, theta, 8.0, times=t)
-    b = gradient_flow(model, population_moments(turned), model.rotate(theta, Q, Q), 8.0, times=t)
-    assert np.abs(model.rotate(a.states, Q, Q) - b.states).max() < RELAXING
-    assert_same(a.loss[0], b.loss[0])
-
-
-@pytest.mark.parametrize("model", [MERGED, SEPARATE])
-def test_renumbering_the_heads_renumbers_the_trajectory(model):
-    theta, order = state(model.size, 8, 0.3), np.roll(np.arange(model.heads), 1)
-    t = np.linspace(0, 8, 5)
-    a = gradient_flow(model, GENERIC, theta, 8.0, times=t)
-    b = gradient_flow(model, GENERIC, permuted_heads(model, theta, order), 8.0, times=t)
-    renumbered = np.array([permuted_heads(model, row, order) for row in a.states])
-    assert np.abs(renumbered - b.states).max() < RELAXING
-
-
-@pytest.mark.parametrize("flipped", ["key and query", "value and query"])
-def test_signs_that_leave_the_matrix_alone_commute_with_the_flow(flipped):
-    v, k, q = SEPARATE.unpack(state(SEPARATE.size, 8, 0.3))
-
-    def flip(parts):
-        v, k, q = parts
-        return (v, -k, -q) if flipped == "key and query" else (-v, k, -q)
-
-    a = gradient_flow(SEPARATE, GENERIC, SEPARATE.pack(v, k, q), 5.0)
-    b = gradient_flow(SEPARATE, GENERIC, SEPARATE.pack(*flip((v, k, q))), 5.0)
-    expected = SEPARATE.pack(*flip(SEPARATE.unpack(a.states[-1])))
-    assert np.abs(b.states[-1] - expected).max() < RELAXING
-
-
-def test_networks_follow_the_trajectories_of_attention():
-    moments, t = RUNS["sample"][1], np.linspace(0, 6, 5)
-    theta = state(MERGED.size, 9, 0.3)
-    v, U = MERGED.unpack(theta)
-    network = TwoLayerNetwork(moments, width=2)
-    start = network.pack(v, U.swapaxes(1, 2).reshape(2, 9))
-    a = gradient_flow(MERGED, moments, theta, 6.0, times=t)
-    b = system_flow(network, start, 6.0, times=t)
-    assert np.abs(a.loss - b.loss).max() < RELAXING
-    w2, W1 = network.unpack(b.states)
-    v, U = MERGED.unpack(a.states)
-    assert np.abs(w2 - v).max() < RELAXING
-    assert np.abs(W1.reshape(5, 2, 3, 3).swapaxes(-1, -2) - U).max() < RELAXING
-    assert b.model is network
-
-    model, network = SeparateAttention(3, 2), ConvolutionalNetwork(moments, width=2)
-    theta = state(model.size, 9, 0.3)  # the two states have one layout at rank 1
-    a = gradient_flow(model, moments, theta, 6.0, times=t)
-    b = system_flow(network, theta, 6.0, times=t, method="DOP853")
-    assert np.abs(a.states - b.states).max() < RELAXING
 
 
 def test_the_whole_layer_flows_and_conserves_its_balance():
@@ -298,8 +219,9 @@ def test_fixed_points_stay_where_they_are():
     M = minimiser(GENERIC)
     for theta in (np.zeros(MERGED.size), MERGED.pack([1.0, 0.0], [M, 0 * M])):
         run = gradient_flow(MERGED, GENERIC, theta, 5.0)
-        assert np.abs(run.states - theta).max() < 1e-12
-        assert run.loss_rate.max() < 1e-24
+        # M* is solved for to ~1e-14, and the run may move by its atol = 1e-12 each step.
+        assert np.abs(run.states - theta).max() < 1e-10
+        assert run.loss_rate.max() < 1e-18  # its square, times Hessian entries of order ten
 
 
 def test_until_loss_ends_the_run_at_that_loss():
@@ -361,18 +283,23 @@ def test_moments_of_another_dimension_are_refused():
         gradient_flow(MERGED, SCALAR, np.ones(20), 1.0)
 
 
+@pytest.mark.parametrize("tau", [1.0, 0.3])
+def test_the_jacobian_given_to_implicit_solvers(tau):
+    """A wrong one costs steps, not accuracy, so that no trajectory would show it."""
+    system = AttentionSystem(SEPARATE, GENERIC)
+    velocity, jacobian = _augmented(system, tau)
+    y = np.append(state(SEPARATE.size, 1), 0.4)
+    h = 1e-5
+    columns = [(velocity(0.0, y + h * e) - velocity(0.0, y - h * e)) / (2 * h)
+               for e in np.eye(len(y))]  # fmt: skip
+    J = jacobian(0.0, y)
+    # Central difference: h² = 1e-10 times third derivatives within a factor 100 of the first.
+    assert np.abs(J - np.array(columns).T).max() < 1e-7 * np.abs(J).max()
+
+
 def test_a_trajectory_is_a_plain_record():
     run = Trajectory(t=np.array([0.0, 1.0]), states=np.zeros((2, 20)), loss=np.array([2.0, 1.0]),
                      loss_rate=np.zeros(2), invariant_drift=np.zeros(2), energy_gap=np.zeros(2),
                      status="finished", evaluations=1, model=MERGED)  # fmt: skip
     assert run.matrices.shape == (2, 3, 3)
     assert run.at([[0.2], [0.8]]).shape == (2, 1, 20)
-
-
-def test_factored_moments_need_not_come_from_a_task():
-    """S and Λ that do not commute, and a C that is not symmetric: left and right bases differ."""
-    moments = FactoredMoments(1.0, np.arange(9.0).reshape(3, 3) / 9, spd(3, 1), spd(3, 2))
-    theta = state(SEPARATE.size, 1, 0.3)
-    a = gradient_flow(SEPARATE, moments, theta, 3.0, times=[1.0, 3.0])
-    b = gradient_flow(SEPARATE, dense_moments(moments), theta, 3.0, times=[1.0, 3.0])
-    assert np.abs(a.states - b.states).max() < RELAXING

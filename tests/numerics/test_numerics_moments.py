@@ -104,7 +104,10 @@ def brute_force(task, count, seed):
     if isinstance(task, TokenTask):
         x = task.tokens[generator.integers(len(task.tokens), size=(count, longest + 1))]
     else:
-        x = generator.standard_normal((count, longest + 1, D)) @ np.linalg.cholesky(task.covariance).T
+        x = (
+            generator.standard_normal((count, longest + 1, D))
+            @ np.linalg.cholesky(task.covariance).T
+        )
     w = generator.standard_normal((count, D)) @ np.linalg.cholesky(task.task_covariance).T
     N = np.array(task.lengths)[np.arange(count) % len(task.lengths)]
     y = np.einsum("pnd,pd->pn", x[:, :-1], w)
@@ -190,7 +193,7 @@ def test_the_residual_is_minus_half_the_gradient_and_fresh(kind):
     assert_same(G.ravel(), -0.5 * numeric)
     kept = G.copy()
     assert not np.shares_memory(G, moments.residual(2 * M))
-    assert (G == kept).all()
+    assert (kept == G).all()
 
 
 @pytest.mark.parametrize("kind", moment_kinds())

@@ -127,11 +127,11 @@ def test_only_whole_lengths_can_be_drawn(length):
                                               ("3", TypeError)])  # fmt: skip
 def test_bad_counts_are_named(count, error):
     task = LinearTask([[1.0]], 2)
-    with pytest.raises(error, match="^count must be"):
+    with pytest.raises(error, match=r"^count must be"):
         sample_sequences(task, count)
-    with pytest.raises(error, match="^count must be"):
+    with pytest.raises(error, match=r"^count must be"):
         list(sample_chunks(task, count))
-    with pytest.raises(error, match="^chunk must be"):
+    with pytest.raises(error, match=r"^chunk must be"):
         list(sample_chunks(task, 3, chunk=count))
 
 

@@ -1,0 +1,202 @@
+"""What all scripts share: one-line errors, files that appear whole, typed arguments.
+
+A mistake of the user is an `InputError`: one line on stderr and exit status 2. Anything else that
+is raised is a mistake of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+MISUSE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class InputError(Exception):
+    """The user's input is at fault; the message is one line that names it."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, without the usage above it."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `InputError` in place of printing the usage and exiting."""
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def single_thread_blas() -> None:
+    """Hold BLAS to one thread, unless the user says otherwise; call it before NumPy is imported.
+
+    The matrices here are small, and two threads that share out a 4×4 product wait for each other.
+    """
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+def run(body: Callable[[list[str] | None], int], argv: list[str] | None, program: str) -> int:
+    """Run a script's body and return its exit status.
+
+    `InputError` and `OSError` (a full disk, say) give one line on stderr and status 2; Ctrl-C
+    gives 130; ``--help`` gives 0. Other exceptions propagate.
+    """
+    single_thread_blas()
+    try:
+        status = body(argv)
+        sys.stdout.flush()
+        return status
+    except SystemExit as stop:  # argparse, after --help
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else MISUSE
+    except BrokenPipeError:
+        # The reader (`head`, say) has had enough; keep the interpreter from flushing again.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (InputError, OSError) as error:
+        print(f"{program}: error: {one_line(error)}", file=sys.stderr)
+        return MISUSE
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def one_line(error: BaseException | str) -> str:
+    """An error's message on one line."""
+    return " ".join(str(error).split())
+
+
+@contextmanager
+def blame(argument: str) -> Iterator[None]:
+    """Turn what a library says about bad input into an `InputError` that names the argument."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{argument}: {error.strerror or one_line(error)}") from error
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{argument}: {one_line(error)}") from error
+
+
+# Files
+
+
+def check_writable(path: str | Path, argument: str, *, suffixes: Sequence[str] = ()) -> Path:
+    """Return where to write, or raise `InputError` naming the argument; call it before long work.
+
+    Links are followed. `suffixes` lists the endings that are allowed, in small letters.
+    """
+    target = Path(os.path.realpath(path))
+    if suffixes and target.suffix.lower() not in suffixes:
+        raise InputError(f"{argument}: must end in {' or '.join(suffixes)}, got {path}")
+    if not target.parent.is_dir():
+        raise InputError(f"{argument}: there is no folder {Path(path).parent} to write into")
+    if target.is_dir():
+        raise InputError(f"{argument}: {path} is a folder")
+    if target.exists() and not target.is_file():
+        raise InputError(f"{argument}: {path} is not a regular file")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise InputError(f"{argument}: {path} is write-protected")
+    probe = _temporary(target)
+    try:
+        # Permission bits do not tell all: a read-only disk, /proc, the rights of root.
+        probe.open("xb").close()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{argument}: cannot write into {Path(path).parent}: "
+                         f"{error.strerror}") from error  # fmt: skip
+    return target
+
+
+def _temporary(target: Path) -> Path:
+    return target.with_name(f".{target.stem[:80]}.{os.getpid()}.part{target.suffix}")
+
+
+@contextmanager
+def written_atomically(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, of the same ending, to write to.
+
+    On leaving, what was written is flushed to disk and takes the place of `path` in one step;
+    after an error, Ctrl-C included, it is removed and `path` is as it was.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = _temporary(target)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: str | Path, data: str | bytes) -> None:
+    """Write a whole file, or nothing."""
+    with written_atomically(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+# Types of arguments
+
+
+def real(
+    *, above: float = -math.inf, at_least: float = -math.inf, infinite: bool = False
+) -> Callable[[str], float]:
+    """An argparse type: a number within bounds, finite unless `infinite`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+        if math.isnan(value) or (math.isinf(value) and not (infinite and value > 0)):
+            raise argparse.ArgumentTypeError(f"must be finite, got {text}")
+        if value <= above:
+            raise argparse.ArgumentTypeError(f"must be > {above:g}, got {text}")
+        if value < at_least:
+            raise argparse.ArgumentTypeError(f"must be >= {at_least:g}, got {text}")
+        return value
+
+    return parse
+
+
+def integer(at_least: int) -> Callable[[str], int]:
+    """An argparse type: a whole number that is at least `at_least`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
+        if value < at_least:
+            raise argparse.ArgumentTypeError(f"must be >= {at_least}, got {text}")
+        return value
+
+    return parse
+
+
+# The terminal
+
+
+def colours(stream: Any = None) -> bool:
+    """Whether to colour what goes to `stream` (stdout): a terminal, and NO_COLOR not set."""
+    stream = sys.stdout if stream is None else stream
+    return bool(stream.isatty()) and not os.environ.get("NO_COLOR")
+
+
+def paint(text: str, code: str) -> str:
+    """`text` between ANSI codes (``"1"`` bold, ``"33"`` yellow) where the terminal shows them."""
+    return f"\033[{code}m{text}\033[0m" if colours() else text
+
+
+def progress(note: str) -> None:
+    """Say on stderr what takes long, if a person is looking."""
+    if sys.stderr.isatty():
+        print(note, file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""Reports of a verification: one list of records, written as HTML, Markdown and JSON."""

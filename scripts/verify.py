@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Check every claim of the theory against simulation, and report verdict, error and picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import console
+
+if TYPE_CHECKING:
+    from claims.base import Claim
+    from report.record import Record
+
+PROGRAM = "verify.py"
+EPILOG = """examples:
+  python scripts/verify.py                     every claim, quickly, report in ./report
+  python scripts/verify.py --only L11 L16 --full
+  python scripts/verify.py --controls          perturb every prediction; all verdicts must flip
+
+exit status: 0 no claim fails; 1 one fails or a control does not flip; 2 misuse;
+130 interrupted (what is finished is reported)"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    p = console.Parser(
+        prog=PROGRAM,
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--list", action="store_true", help="list the claims and stop")
+    p.add_argument("--only", nargs="+", metavar="ID", help="run these claims, e.g. L11 B2")
+    size = p.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="under a minute (the default)")
+    size.add_argument("--full", action="store_true", help="more seeds, longer ladders")
+    p.add_argument("--controls", action="store_true", help="run the negative controls as well")
+    p.add_argument("--seed", type=console.integer(0), default=0, help="of all random draws (0)")
+    p.add_argument(
+        "--out", default="report", metavar="DIR", help="folder for the report (./report)"
+    )
+    p.add_argument("--json", metavar="FILE", help="write the list of results here too")
+    return p
+
+
+def chosen_claims(only: list[str] | None) -> list[Claim]:
+    """The claims asked for, in the order of the list."""
+    from claims import all_claims
+
+    claims = all_claims()
+    if only is None:
+        return claims
+    known = {claim.id.lower(): claim for claim in claims}
+    unknown = [name for name in only if name.lower() not in known]
+    if unknown:
+        names = ", ".join(claim.id for claim in claims)
+        raise console.InputError(f"--only: no claim {', '.join(unknown)}; there are {names}")
+    wanted = {name.lower() for name in only}
+    return [claim for claim in claims if claim.id.lower() in wanted]
+
+
+def print_list(claims: list[Claim]) -> None:
+    """One line for each claim."""
+    for claim in claims:
+        print(f"{claim.id:<4} {claim.kind:<12} {claim.source:<28} {claim.statement}")
+
+
+def run_claims(claims: list[Claim], args: argparse.Namespace) -> tuple[list[Record], bool]:
+    """Run the claims with a live table; also say whether Ctrl-C cut the run short."""
+    from claims.base import Settings
+    from report.record import run_claim
+    from report.text import terminal_header, terminal_row
+    from tqdm import tqdm
+
+    settings = Settings(full=args.full, seed=args.seed)
+    width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 160
+    colours = {"holds": "32", "narrower": "33", "fails": "31"}
+    print(console.paint(terminal_header(args.controls), "1"), flush=True)
+    records: list[Record] = []
+    bar = tqdm(total=len(claims), leave=False, disable=not sys.stderr.isatty(), file=sys.stderr)
+    try:
+        for claim in claims:
+            bar.set_description(claim.id)
+            record = run_claim(claim, settings, controls=args.controls)
+            records.append(record)
+            row = terminal_row(record, width)
+            with bar.external_write_mode(file=sys.stdout):
+                print(console.paint(row, colours[record.verdict]), flush=True)
+            bar.update()
+    except KeyboardInterrupt:
+        return records, True
+    finally:
+        bar.close()
+    return records, False
+
+
+def facts(args: argparse.Namespace) -> dict[str, str]:
+    """What the results depend on, for the report."""
+    import numpy
+    import scipy
+
+    return {
+        "run": "full" if args.full else "quick",
+        "seed": str(args.seed),
+        "versions": f"Python {platform.python_version()}, NumPy {numpy.__version__}, "
+        f"SciPy {scipy.__version__}",
+        "conventions": "loss E(ŷ − y)² without ½; flow τ dθ/dt = −½ ∂L/∂θ; N context pairs",
+    }
+
+
+def write_report(records: list[Record], args: argparse.Namespace, folder: Path) -> None:
+    """Write the page, its twins and the pictures, each of them whole or not at all."""
+    from report.page import html
+    from report.text import markdown
+
+    about = facts(args)
+    results = json.dumps([r.as_json() for r in records], indent=1, ensure_ascii=False) + "\n"
+    console.write_atomically(folder / "report.html", html(records, about))
+    console.write_atomically(folder / "report.md", markdown(records, about))
+    console.write_atomically(folder / "report.json", results)
+    for record in records:
+        if record.picture:
+            console.write_atomically(folder / "pictures" / f"{record.id}.svg", record.picture)
+    if args.json:
+        console.write_atomically(args.json, results)
+
+
+def prepare_folder(name: str) -> Path:
+    """Make the report's folders, or say why that cannot be."""
+    folder = Path(name)
+    with console.blame("--out"):
+        (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    for file in (folder / "report.html", folder / "pictures" / "L1.svg"):
+        console.check_writable(file, "--out")
+    return folder
+
+
+def body(argv: list[str] | None) -> int:
+    """Run the command line."""
+    args = parser().parse_args(argv)
+    claims = chosen_claims(args.only)
+    if args.list:
+        print_list(claims)
+        return 0
+    if args.json:
+        console.check_writable(args.json, "--json")
+    folder = prepare_folder(args.out)
+    records, interrupted = run_claims(claims, args)
+    write_report(records, args, folder)
+    return conclude(records, folder, interrupted)
+
+
+def conclude(records: list[Record], folder: Path, interrupted: bool) -> int:
+    """Print the summary and what failed, and choose the exit status."""
+    from report.text import summary
+
+    print(summary(records))
+    status = 0
+    for record in records:
+        if record.verdict == "fails":
+            bad = [c.quantity for c in record.checks if not c.holds and not c.beyond]
+            print(f"{record.id} fails: {'; '.join(bad) or record.note}")
+            status = 1
+        for check in record.checks:
+            if check.flips is False:
+                print(f"{record.id}: the control of “{check.quantity}” does not flip")
+                status = 1
+    print(f"report: {os.path.join(folder, 'report.html')}")
+    if interrupted:
+        print(f"{PROGRAM}: interrupted; the report holds what was finished", file=sys.stderr)
+        return console.INTERRUPTED
+    return status
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `verify.py` and return its exit status."""
+    return console.run(body, argv, PROGRAM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
