@@ -242,7 +242,7 @@ def real_tokens(settings: Settings) -> Evidence:
                 label="gradient descent, sampled")  # fmt: skip
         style.loss_axes(ax, log_time=True)
         ax.set_xlim(left=10)
-        ax.legend()
+        ax.legend(loc="center left", bbox_to_anchor=(0.0, 0.3))
 
     off = float(np.max(np.abs(gaussian / heights - 1)))
     return Evidence(

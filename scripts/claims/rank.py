@@ -14,6 +14,7 @@ from claims.cases import EPS, eigenbasis
 from claims.landscape import find_functions, mismatch, set_of_functions
 from numerics import (
     AttentionSystem,
+    Cascade,
     LinearTask,
     MergedAttention,
     SeparateAttention,
@@ -39,11 +40,19 @@ def rank_run(rank: int, scale: float, seed: int) -> Trajectory:
 
     The reduced cascade says how long that takes, within a few per cent.
     """
-    task = LinearTask.from_eigenvalues(SPECTRUM, 31)
-    model, moments = SeparateAttention(dimension=8, heads=9, rank=rank), population_moments(task)
+    model = SeparateAttention(dimension=8, heads=9, rank=rank)
+    moments = population_moments(LinearTask.from_eigenvalues(SPECTRUM, 31))
     start = model.initial_weights(scale, rng=seed)
-    duration = 1.3 * float(np.max(task_cascade(model, task, start).drop_times))
+    duration = 1.3 * float(np.max(rank_cascade(rank, scale, seed).drop_times))
     return gradient_flow(model, moments, start, duration)
+
+
+@lru_cache
+def rank_cascade(rank: int, scale: float, seed: int) -> Cascade:
+    """The reduced scalars of the same run."""
+    model = SeparateAttention(dimension=8, heads=9, rank=rank)
+    task = LinearTask.from_eigenvalues(SPECTRUM, 31)
+    return task_cascade(model, task, model.initial_weights(scale, rng=seed))
 
 
 @claim(
@@ -76,9 +85,13 @@ def multiples_of_rank(settings: Settings) -> Evidence:
         key: wait[np.arange(8) % key[0] == 0].min() / wait[np.arange(8) % key[0] != 0].max()
         for key, wait in waits.items()
     }
+    first = [_waits(rank_run(R, 1e-3, seed), heights)[0] for R, seed in waits]
     checks = [
         same("waits at multiples of R exceed all others, each run", [True] * len(waits),
              separated(0), control=lambda: separated(1)),
+        agree("time of the first drop, by the reduced scalars",
+              [rank_cascade(R, 1e-3, seed).drop_times[0] for R, seed in waits], first, 1e-3,
+              "linear in the initial weights", scale=first),
     ]  # fmt: skip
 
     def draw(ax: Any) -> None:

@@ -43,11 +43,13 @@ def convolutional_network(settings: Settings) -> Evidence:
         v, k, q = model.unpack(start)
         layers = network.pack(v, k[:, 0], q[:, 0])
         for optimiser, rate in cases.items():
-            ours = gradient_descent(system, start, steps, rate, optimiser=optimiser)
-            theirs = gradient_descent(network, layers, steps, rate, optimiser=optimiser)
+            # At rest Adam divides rounding errors by their own size and so amplifies them.
+            count = min(steps, 1500) if optimiser == "adam" else steps
+            ours = gradient_descent(system, start, count, rate, optimiser=optimiser)
+            theirs = gradient_descent(network, layers, count, rate, optimiser=optimiser)
             checks.append(
                 agree(
-                    f"loss over {steps} steps of {optimiser} from weights of {scale}",
+                    f"loss over {count} steps of {optimiser} from weights of {scale}",
                     theirs.loss,
                     ours.loss,
                     EPS * steps / scale**2,

@@ -17,11 +17,13 @@ from numerics import (
     MergedAttention,
     SeparateAttention,
     Trajectory,
+    drop_times,
     find_plateaus,
     gradient_descent,
     gradient_flow,
     population_moments,
     sample_sequences,
+    task_cascade,
 )
 from numerics.systems import Attention
 
@@ -66,6 +68,7 @@ def scalar_flow(settings: Settings) -> Evidence:
     leading = [analytic.learning_time(v0, growth) for v0 in scales]
     random_scales = [1e-2, 1e-3, 1e-4]
     slopes = [_velocities_of_heads(cascade_run(s, 0), growth, curvature) for s in random_scales]
+    drops = [_drop_times(s, (0, 1, 2, 5)) for s in random_scales]
     checks = [
         agree("t(v) of four aligned heads", np.concatenate(predicted), np.concatenate(measured),
               1e-6, "rtol 1e-11 in v, amplified by dt/dv ≤ 1/(λ²v0²)",
@@ -76,6 +79,9 @@ def scalar_flow(settings: Settings) -> Evidence:
                 [p for p, _ in slopes], [m for _, m in slopes], 0.5,
                 "misalignment at the drop is w^(1−(λ₂/λ₁)²) = w^0.44 and enters squared",
                 slack=0.1),
+        shrinks("drop times of random runs, by the reduced scalars", random_scales,
+                [c for c, _ in drops], [d for _, d in drops], 1.0,
+                "off-diagonal entries of M kick idle heads at order w^(2−(λ₂/λ₁)²) = w^1.44"),
     ]  # fmt: skip
 
     def draw(ax: Any) -> None:
@@ -118,6 +124,18 @@ def _velocities_of_heads(
         sign = np.sign(v[-1])
         predicted.append(float(analytic.value_velocity(sign * v[i], growth[mode], curvature[mode])))
         measured.append(sign * float(system.velocity(run.states[i])[head]))
+    return np.array(predicted), np.array(measured)
+
+
+def _drop_times(scale: float, seeds: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Drop times of several runs, by the reduced scalars and as measured."""
+    heights = analytic.plateau_losses(EIGENVALUES, CONTEXT)
+    predicted, measured = [], []
+    for seed in seeds:
+        run = cascade_run(scale, seed)
+        reduced = task_cascade(run.model, reference_task(), run.states[0])
+        predicted.append(reduced.drop_times)
+        measured.append(drop_times(run.t, run.loss, heights, loss_rate=run.loss_rate))
     return np.array(predicted), np.array(measured)
 
 

@@ -134,10 +134,11 @@ def _picture(evidence: Evidence) -> str:
     import style
 
     fig, ax = style.figure()
-    if evidence.draw is None:
-        style.errors_against_tolerances(ax, evidence.checks)
-    else:
-        evidence.draw(ax)
+    with style.look():
+        if evidence.draw is None:
+            style.errors_against_tolerances(ax, evidence.checks)
+        else:
+            evidence.draw(ax)
     buffer = io.StringIO()
     style.save(fig, buffer, format="svg")
     return buffer.getvalue()
