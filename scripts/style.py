@@ -18,7 +18,8 @@ MEASURED = "#0072B2"
 PREDICTED = "#D55E00"
 OTHER = "#009E73"
 QUIET = "#8C8C8C"
-PALE = "#94C7E5"  # a wide measured line under a thin predicted one
+PALE = "#94C7E5"  # a wide measured line…
+OVER = "#8F3500"  # …and a thin predicted one over it
 SHADES = ["#08306B", "#2171B5", "#4292C6", "#6BAED6", "#9ECAE1", "#C6DBEF"]
 DASHES = (0, (4, 3))
 
@@ -32,6 +33,7 @@ RC: Any = {  # matplotlib types its keys one by one
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
+    "axes.prop_cycle": "cycler('color', ['#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9'])",
     "lines.linewidth": 1.4,
     "legend.frameon": False,
     "svg.fonttype": "path",
@@ -74,10 +76,10 @@ def save(fig: Figure, path: Any, **options: Any) -> None:
 
 
 def shades(count: int) -> list[Any]:
-    """Blues from dark to light, as many as wanted; they keep their order in grey."""
+    """Pale blues in order, as many as wanted; a predicted line shows on them, in grey too."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    scale = LinearSegmentedColormap.from_list("shades", SHADES)
+    scale = LinearSegmentedColormap.from_list("shades", [SHADES[2], SHADES[5]])
     return [scale(x) for x in np.linspace(0.0, 1.0, count)]
 
 
@@ -89,7 +91,7 @@ def measured(ax: Axes, x: ArrayLike, y: ArrayLike, **options: Any) -> None:
 
 def predicted(ax: Axes, x: ArrayLike, y: ArrayLike, **options: Any) -> None:
     """A thin dashed line over the measured one: what the theory says."""
-    given: dict[str, Any] = {"color": PREDICTED, "lw": 1.2, "ls": DASHES}
+    given: dict[str, Any] = {"color": OVER, "lw": 1.2, "ls": DASHES}
     ax.plot(x, y, **(given | options))
 
 
@@ -108,7 +110,7 @@ def plateau_lines(ax: Axes, heights: ArrayLike, label: str = "predicted plateaus
 
 def loss_axes(ax: Axes, *, log_time: bool = False, unit: str = "τ") -> None:
     """Label the axes of a loss curve."""
-    ax.set_xlabel(f"time  [{unit}]")
+    ax.set_xlabel(f"training time  [{unit}]")
     ax.set_ylabel("loss  E(ŷ − y)²")
     if log_time:
         ax.set_xscale("log")

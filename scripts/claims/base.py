@@ -248,7 +248,7 @@ def shrinks(
         quantity=f"{quantity}: exponent of the error (errors {_brief(errors)})",
         predicted=exponent,
         measured=fitted,
-        error=max(0.0, (exponent - fitted) * np.sign(exponent)),
+        error=float(np.maximum(0.0, (exponent - fitted) * np.sign(exponent))),
         tolerance=slack,
         because=because,
         control=perturbed,

@@ -1,0 +1,109 @@
+"""Draw the figures: each as SVG and PNG, with the plotted numbers as CSV beside them.
+
+Time is flow time in units of τ, with τ dW/dt = −½ ∂L/∂W and L = E(ŷ − y_q)². Each CSV is in long
+format, one row for each plotted point: panel, series, kind, the name and value of x and of y.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import time
+from pathlib import Path
+
+import console
+from drawing import CATALOGUE, load
+
+PROGRAM = "figures"
+RESOLUTION = 200  # dots per inch of the PNG
+
+
+def parser() -> console.Parser:
+    """The command line."""
+    line = console.Parser(prog=PROGRAM, description=(__doc__ or "").strip().splitlines()[0])
+    line.add_argument("names", nargs="*", metavar="NAME", help="what to draw; all if left out")
+    line.add_argument("--list", action="store_true", help="list the figures and stop")
+    line.add_argument("--out", default="figures", metavar="DIR", help="folder to write into")
+    line.add_argument("--quick", action="store_true", help="fewer seeds and ranks: a rough copy")
+    line.add_argument(
+        "--seed", type=console.integer(0), default=0, metavar="S", help="first seed (default 0)"
+    )
+    return line
+
+
+def chosen(names: list[str]) -> list[str]:
+    """The figures asked for, in the order given and once each; all of them by default."""
+    for name in names:
+        if name not in CATALOGUE:
+            raise console.InputError(f"no figure named {name!r} (see {PROGRAM} --list)")
+    return list(dict.fromkeys(names)) or list(CATALOGUE)
+
+
+def folder(path: str, names: list[str]) -> Path:
+    """The output folder, made if absent, with room to write every file."""
+    out = Path(path)
+    with console.blame("--out"):
+        out.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        for suffix in (".svg", ".png", ".csv"):
+            console.check_writable(out / (name + suffix), "--out")
+    return out
+
+
+def make(name: str, out: Path, *, quick: bool = False, seed: int = 0) -> list[Path]:
+    """Compute and draw one figure; return the files written."""
+    import style
+    from drawing.base import HEADER, Settings
+
+    drawing = load(name)
+    result = drawing.compute(Settings(seed, quick))
+    with style.look():
+        fig = drawing.draw(result)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    writer.writerows(
+        [f"{cell:.10g}" if isinstance(cell, float) else cell for cell in row]
+        for row in drawing.table(result)
+    )
+    files = [out / f"{name}{suffix}" for suffix in (".svg", ".png", ".csv")]
+    for path in files[:2]:
+        with console.written_atomically(path) as temporary:
+            style.save(fig, temporary, dpi=RESOLUTION)
+    console.write_atomically(files[2], text.getvalue())
+    return files
+
+
+def body(argv: list[str] | None) -> int:
+    """Draw what the command line asks for."""
+    arguments = parser().parse_args(argv)
+    if arguments.list:
+        for name, (_, shows) in CATALOGUE.items():
+            print(f"{name:7}{shows}")
+        return 0
+    names = chosen(arguments.names)
+    out = folder(arguments.out, names)
+    finished: list[str] = []
+    try:
+        for name in names:
+            console.progress(f"{name} …")
+            start = time.perf_counter()
+            make(name, out, quick=arguments.quick, seed=arguments.seed)
+            finished.append(name)
+            elapsed = time.perf_counter() - start
+            print(f"{name:7}{elapsed:5.1f} s  {out / name}.svg .png .csv", flush=True)
+    except KeyboardInterrupt:
+        kept = ", ".join(finished) or "none"
+        print(f"{PROGRAM}: interrupted; finished figures are kept: {kept}", file=sys.stderr)
+        return console.INTERRUPTED
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the script and return its exit status."""
+    return console.run(body, argv, PROGRAM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

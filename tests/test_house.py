@@ -1,0 +1,65 @@
+"""The architecture and the documents: imports run one way, commands and links are current."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ALLOWED = {
+    "analytic": {"numpy", "analytic"},
+    "analytic/derivations": {"numpy", "sympy", "analytic"},
+    "numerics": {"numpy", "scipy", "numerics"},
+    "gpu": {"numpy", "numerics", "gpu"},
+}
+STANDARD = set(__import__("sys").stdlib_module_names)
+
+
+def imported(path):
+    """Top-level names of the absolute imports in a file, wherever in it they stand."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add((node.module or "").split(".")[0])
+    return names - STANDARD
+
+
+@pytest.mark.parametrize("folder", ALLOWED)
+def test_imports_run_one_way(folder):
+    files = sorted((ROOT / folder).glob("*.py"))
+    assert files
+    for path in files:
+        assert imported(path) <= ALLOWED[folder], path
+
+
+def test_no_module_grows_beyond_a_room():
+    long = {
+        path.relative_to(ROOT): count
+        for folder in ("analytic", "numerics", "gpu", "scripts")
+        for path in (ROOT / folder).rglob("*.py")
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > 330
+    }
+    assert not long
+
+
+def test_readme_commands_are_marked_and_name_real_files():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for mark in ("<!-- verify command -->", "<!-- test command -->"):
+        block = readme.split(mark)[1].split("```")[1]
+        lines = [line for line in block.splitlines() if line.strip() and line.strip() != "sh"]
+        assert len(lines) == 1, mark
+    for script in set(re.findall(r"scripts/\w+\.py", readme)):
+        assert (ROOT / script).is_file(), script
+    for image in re.findall(r"!\[[^]]*\]\(([^)]+)\)", readme):
+        assert (ROOT / image).is_file(), image
+
+
+def test_version_is_the_same_everywhere():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "version"
+    ]
+    assert f"version: {version}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
