@@ -16,7 +16,7 @@ import numpy as np
 
 from ._generic import Number
 from ._spectrum import spectrum
-from .stability import rotation_eigenvalues
+from .stability import rotation_eigenvalues, unstable_pairs
 
 
 def saddle_path(
@@ -70,12 +70,7 @@ def saddle_path(
     learned = np.zeros(growth.shape, dtype=bool)
     path = [learned.copy()]
     while True:
-        unstable = [
-            (int(i), int(d))
-            for i in np.flatnonzero(learned)
-            for d in np.flatnonzero(~learned)
-            if gain[d] > gain[i]
-        ]
+        unstable = [(int(i), int(d)) for i, d in np.argwhere(unstable_pairs(learned, gain))]
         waiting = ~learned & (growth > 0)
         if unstable:
             old, new = min(unstable, key=lowest)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _check
-from ._generic import Number, cbrt, sqrt
+from ._generic import Number, cbrt, is_object, sqrt
 from ._spectrum import spectrum
 
 
@@ -65,10 +65,19 @@ def stability_index(
     gain = spectrum(eigenvalues, context_length, task_eigenvalues, noise).gain
     chosen = _check.mask("subset", subset, gain.shape[-1])
     xp = gain.__array_namespace__()
-    chosen = xp.asarray(chosen)
-    worse = gain[..., :, None] < gain[..., None, :]
-    pairs = chosen[..., :, None] & ~chosen[..., None, :] & worse
-    return xp.count_nonzero(pairs, axis=(-2, -1))
+    return xp.count_nonzero(unstable_pairs(xp.asarray(chosen), gain), axis=(-2, -1))
+
+
+def unstable_pairs(chosen: Any, gain: Number) -> Any:
+    """Return the mask (..., D, D) of pairs (learned i, unlearned d) with gain_d > gain_i.
+
+    Gains that differ by rounding alone, 64 ε of the larger, count as equal: eigenvalues of a
+    degenerate covariance are that far apart.
+    """
+    xp = gain.__array_namespace__()
+    slack = 0 if is_object(gain) else 64 * float(xp.finfo(gain.dtype).eps)
+    worse = gain[..., None, :] - gain[..., :, None] > slack * gain[..., None, :]
+    return chosen[..., :, None] & ~chosen[..., None, :] & worse
 
 
 def rotation_eigenvalues(
@@ -96,7 +105,7 @@ def rotation_eigenvalues(
     Raises
     ------
     ValueError
-        If i = d or an argument is out of its range.
+        If i = d, mode i has no signal (ω = 0), or an argument is out of its range.
 
     Notes
     -----
@@ -115,6 +124,8 @@ def rotation_eigenvalues(
     if i == d:
         raise ValueError(f"unlearned must differ from learned, got {d} for both")
     lam, s, gain = modes.eigenvalues, modes.feature, modes.gain
+    if not is_object(modes.growth) and bool((modes.growth[..., i] == 0).any()):
+        raise ValueError(f"learned must be a mode with ω > 0, got {i} whose ω is 0")
     u = cbrt(modes.coefficient[..., i])
     key, query = u**4 * s[..., d] * lam[..., i], u**4 * s[..., i] * lam[..., d]
     turn = u * modes.growth[..., d]

@@ -7,6 +7,7 @@ is raised is a mistake of ours and keeps its traceback.
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import os
 import sys
@@ -50,6 +51,10 @@ def run(body: Callable[[list[str] | None], int], argv: list[str] | None, program
     gives 130; ``--help`` gives 0. Other exceptions propagate.
     """
     single_thread_blas()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal without Greek letters gets question marks, not an error.
+            stream.reconfigure(errors="replace")
     try:
         status = body(argv)
         sys.stdout.flush()
@@ -147,7 +152,11 @@ def write_atomically(path: str | Path, data: str | bytes) -> None:
 
 
 def real(
-    *, above: float = -math.inf, at_least: float = -math.inf, infinite: bool = False
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+    infinite: bool = False,
 ) -> Callable[[str], float]:
     """An argparse type: a number within bounds, finite unless `infinite`."""
 
@@ -162,6 +171,8 @@ def real(
             raise argparse.ArgumentTypeError(f"must be > {above:g}, got {text}")
         if value < at_least:
             raise argparse.ArgumentTypeError(f"must be >= {at_least:g}, got {text}")
+        if value > at_most and not math.isinf(value):
+            raise argparse.ArgumentTypeError(f"must be <= {at_most:g}, got {text}")
         return value
 
     return parse

@@ -117,7 +117,8 @@ def body(argv: list[str] | None) -> int:
     path = console.check_writable(options.output, "FILE.npy", suffixes=(".npy",))
     import numpy as np
 
-    with console.blame(f"--size {options.size} --components {options.components}"):
+    chosen = f"--size {options.size} --components {options.components} --stride {options.stride}"
+    with console.blame(chosen):
         tokens = photograph_patches(options.size, options.components, options.stride)
     with console.written_atomically(path) as temporary, open(temporary, "wb") as file:
         np.save(file, tokens, allow_pickle=False)

@@ -48,3 +48,18 @@ def test_modes_without_signal_are_not_learned():
 def test_more_than_one_spectrum_is_refused():
     with pytest.raises(ValueError, match="eigenvalues"):
         analytic.saddle_path(np.ones((2, 3)), 31)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rounding_of_a_degenerate_spectrum_is_no_instability(seed):
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+    eigenvalues = np.linalg.eigvalsh(0.3 * basis @ basis.T)
+    subsets = analytic.fixed_point_subsets(6)
+    assert not analytic.stability_index(subsets, eigenvalues, 31).any()
+    assert len(analytic.saddle_path(eigenvalues, 31)) == 7
+
+
+def test_a_learned_mode_needs_a_signal():
+    with pytest.raises(ValueError, match="learned must be a mode with"):
+        analytic.rotation_eigenvalues(0, 1, [2.0, 1.0], 31, task_eigenvalues=[0.0, 1.0])

@@ -1,0 +1,88 @@
+"""Predict how attention learns in context: plateaus, their order, and the time of each drop.
+
+`python scripts/predict.py linear --help` shows all options with examples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+import console
+from prediction.options import add_linear, check_outputs, check_together
+
+if TYPE_CHECKING:
+    from prediction.measured import Measured
+    from prediction.theory import Prediction
+
+PROGRAM = "predict.py"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = console.Parser(
+        prog=PROGRAM, description="Predict how attention learns in-context regression."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="MODEL")
+    add_linear(commands)
+    return parser
+
+
+def measure(prediction: Prediction, options: argparse.Namespace, curve: Any) -> list[Measured]:
+    """Run and read what the options ask for, in the order in which it is reported."""
+    from prediction import measured
+
+    runs = []
+    if options.flow:
+        runs.append(measured.run_flow(prediction))
+    if options.gradient_descent:
+        runs.append(measured.run_descent(prediction, options))
+    if curve is not None:
+        overlay = measured.convert_overlay(prediction, options, curve)
+        ours: Any = runs[0] if options.flow else prediction.cascade
+        if ours is not None:
+            name = "the gradient flow" if options.flow else "the predicted run"
+            overlay.facts["compared_with"] = name
+            overlay.facts["rms_distance"] = measured.distance(overlay, ours.t, ours.loss)
+        runs.append(overlay)
+    return runs
+
+
+def linear(options: argparse.Namespace) -> int:
+    """Predict, check where asked to, and report."""
+    check_together(options)
+    check_outputs(options)
+    from prediction import inputs, report
+    from prediction.theory import predict
+    from prediction.warn import find_warnings
+
+    # Before anything is computed or said: a mistake in a file should show at once.
+    curve = options.overlay and inputs.read_curve(options.overlay, options.steps_per_row)
+    prediction = predict(options)
+    warnings = find_warnings(prediction, options.init)
+    report.print_prediction(prediction, options, warnings)
+    runs = measure(prediction, options, curve)
+    for run in runs:
+        report.print_measured(prediction, run)
+    if options.json is not None:
+        console.write_atomically(options.json, report.to_json(prediction, options, warnings, runs))
+    if options.plot is not None:
+        from prediction import picture
+
+        picture.save(options.plot, prediction, runs)
+    return 0
+
+
+def body(argv: list[str] | None) -> int:
+    """Parse the arguments and run the command they name."""
+    return linear(make_parser().parse_args(argv))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    return console.run(body, argv, PROGRAM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""The command line of `predict.py linear`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import console
+
+# Fourth powers of these neither overflow nor vanish.
+LEAST, MOST = 1e-30, 1e30
+POSITIVE = console.real(above=0, at_least=LEAST, at_most=MOST)
+NOT_NEGATIVE = console.real(at_least=0, at_most=MOST)
+
+DESCRIPTION = """\
+Predict how ATTN_S (linear attention with separate key and query) learns in-context linear
+regression from small weights: the losses at which training pauses, in which order the modes are
+learned, and when each drop comes. [L] is arXiv 2501.16265v2.
+
+Give the tokens in one of three ways. With eigenvalues or a covariance they are Gaussian; with a
+matrix of tokens, drawn from its rows with replacement (not centred), their own fourth moment
+counts and nothing is assumed about their law.
+"""
+
+EPILOG = """\
+examples:
+  the run of [L] Fig. 3, and the same by integrating the gradient flow:
+    python scripts/predict.py linear --eigenvalues 0.4 0.3 0.2 0.1 --context-length 31 --flow
+
+  tokens from a file, a picture and all numbers:
+    python scripts/photograph.py patches.npy
+    python scripts/predict.py linear --tokens patches.npy --plot patches.svg --json patches.json
+
+  our curve over somebody's training run (columns step, loss; attention without 1/N):
+    python scripts/predict.py linear --eigenvalues 0.4 0.3 0.2 0.1 --plot run.png \\
+        --overlay loss.csv --lr 0.002 --no-context-scale
+
+conventions: loss E(ŷ − y_q)² without a ½; N counts the context pairs; attention output has the
+1/N; time in units of τ, flow τ dW/dt = −½ ∂L/∂W, so a step of rate η on L lasts 2η.
+"""
+
+
+def add_linear(commands: Any) -> argparse.ArgumentParser:
+    """Add the subcommand `linear` to `add_subparsers()`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "linear",
+        help="linear attention with separate key and query",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_data(parser)
+    _add_model(parser)
+    _add_checks(parser)
+    _add_output(parser)
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("data")
+    source = group.add_mutually_exclusive_group(required=True)
+    source.add_argument("--eigenvalues", nargs="+", type=POSITIVE, metavar="λ",
+                        help="of the covariance Λ of Gaussian tokens")  # fmt: skip
+    source.add_argument("--covariance", metavar="FILE", help="Λ (D, D) of Gaussian tokens")
+    source.add_argument("--tokens", metavar="FILE", help="tokens of any law, one a row: .npy, .npz "
+                        "or FILE.npz:NAME, .csv (one line of names is skipped)")  # fmt: skip
+    add = group.add_argument
+    length = console.real(at_least=1, at_most=MOST, infinite=True)
+    add("--context-length", type=length, default=31.0,
+        metavar="N", help="context pairs, the query not counted; inf for the limit; for lengths "
+        "that vary, 1/E[1/N] (default 31)")  # fmt: skip
+    add("--noise", type=NOT_NEGATIVE, default=0.0, metavar="σ",
+        help="standard deviation of the label noise in the context (default 0)")  # fmt: skip
+    add("--task-eigenvalues", nargs="+", type=NOT_NEGATIVE, metavar="ω",
+        help="of the second moment of the task vectors, in the eigenbasis of Λ: in the order of "
+        "--eigenvalues, or of falling eigenvalues of a matrix (default: all 1)")  # fmt: skip
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model")
+    add = group.add_argument
+    add("--rank", type=console.integer(1), default=1, metavar="R",
+        help="key-query pairs in each head (default 1)")  # fmt: skip
+    add("--heads", type=console.integer(1), metavar="H",
+        help="heads (default: as many as learn every mode, D/R rounded up)")  # fmt: skip
+    add("--modes", type=console.integer(1), metavar="m",
+        help="predict the first m modes only, at most H·R (default: all D)")  # fmt: skip
+    add("--init", type=POSITIVE, default=1e-3, metavar="s",
+        help="standard deviation of every initial weight (default 0.001)")  # fmt: skip
+    add("--seed", type=console.integer(0), default=0, metavar="n",
+        help="of the initial weights and of sampled sequences (default 0)")  # fmt: skip
+    add("--tau", type=POSITIVE, default=1.0, metavar="τ",
+        help="time constant of the flow (default 1)")  # fmt: skip
+
+
+def _add_checks(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("checks by running it")
+    add = group.add_argument
+    add("--flow", action="store_true", help="integrate the full gradient flow from the same "
+        "initial weights and compare plateaus and drop times")  # fmt: skip
+    add("--gradient-descent", type=console.integer(1), metavar="STEPS",
+        help="train by full-batch gradient descent and compare")  # fmt: skip
+    add("--learning-rate", type=POSITIVE, metavar="η",
+        help="of --gradient-descent, on E(ŷ − y_q)²")  # fmt: skip
+    add(
+        "--sequences",
+        type=console.integer(1),
+        metavar="P",
+        help="train by --gradient-descent on P sampled sequences, not the population",
+    )
+    overlay = parser.add_argument_group("laying the prediction over a training run of yours")
+    add = overlay.add_argument
+    add("--overlay", metavar="FILE", help="your loss curve, .csv: columns step and loss, or loss "
+        "alone with --steps-per-row")  # fmt: skip
+    add("--lr", type=POSITIVE, metavar="η", help="your learning rate")
+    add("--loss-factor", type=POSITIVE, metavar="f",
+        help="your loss is f times the mean square error (default 1)")  # fmt: skip
+    add("--no-context-scale", action="store_true",
+        help="your attention leaves out the factor 1/N")  # fmt: skip
+    add("--steps-per-row", type=POSITIVE, metavar="k",
+        help="steps from one row to the next; the first row is step 0")  # fmt: skip
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("output").add_argument
+    add("--plot", metavar="FILE", help="draw the loss over time: .png, .svg or .pdf")
+    add("--json", metavar="FILE", help="write all numbers")
+
+
+NEEDS = {
+    "learning_rate": "gradient_descent",
+    "sequences": "gradient_descent",
+    "lr": "overlay",
+    "loss_factor": "overlay",
+    "no_context_scale": "overlay",
+    "steps_per_row": "overlay",
+}
+WANTS = {"gradient_descent": "learning_rate", "overlay": "lr"}
+
+
+def check_together(options: argparse.Namespace) -> None:
+    """Raise `InputError` for an option that means nothing without another."""
+    for pairs in (NEEDS, WANTS):
+        for name, other in pairs.items():
+            if getattr(options, name) and not getattr(options, other):
+                raise console.InputError(f"{_flag(name)}: needs {_flag(other)} as well")
+    if options.no_context_scale and options.context_length == float("inf"):
+        raise console.InputError("--no-context-scale: needs a finite --context-length")
+    if options.sequences and options.context_length != round_or_none(options.context_length):
+        raise console.InputError(
+            f"--sequences: needs a whole --context-length, got {options.context_length:g}"
+        )
+
+
+def round_or_none(value: float) -> int | None:
+    """The whole number nearest to a finite value."""
+    return None if value == float("inf") else round(value)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """Check, before anything is computed, that the files to write can be written."""
+    sources = [options.covariance, options.tokens, options.overlay]
+    for name, suffixes in (("plot", (".png", ".svg", ".pdf")), ("json", (".json",))):
+        path = getattr(options, name)
+        if path is None:
+            continue
+        if path in sources:
+            raise console.InputError(f"--{name}: {path} is one of the inputs")
+        setattr(options, name, console.check_writable(path, f"--{name}", suffixes=suffixes))

@@ -1,0 +1,213 @@
+"""The prediction as a table for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import console
+import numpy as np
+
+from .measured import Measured
+from .theory import Prediction, Visit
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned to the right under their heads."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+
+    return "\n".join([console.paint(line(head), "1"), *(line(row) for row in rows)])
+
+
+def number(value: float | None, digits: int = 6) -> str:
+    """A number in few characters; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    return "never" if math.isinf(value) else f"{value:#.{digits}g}".rstrip(".")
+
+
+def headline(prediction: Prediction, options: argparse.Namespace) -> str:
+    """What is predicted, in two lines."""
+    model = prediction.model
+    law = "Gaussian tokens" if prediction.gaussian else f"{len(prediction.task.tokens)} tokens"  # type: ignore[union-attr]
+    heads = f"{model.heads} head{'s' * (model.heads > 1)} of rank {model.rank}"
+    return (
+        f"ATTN_S with {heads}, D = {model.dimension}, N = {options.context_length:g} context "
+        f"pairs, label noise {options.noise:g}\n"
+        f"{law}; initial weights N(0, {options.init:g}²), seed {options.seed}; loss E(ŷ − y_q)²; "
+        + ("time in units of τ" if options.tau == 1 else f"time with τ = {options.tau:g}")
+    )
+
+
+def mode_table(prediction: Prediction) -> str:
+    """One row for each mode in the order learned."""
+    tasks = bool((prediction.task_eigenvalues != 1).any())
+    head = ["mode", "eigenvalue", *(["task ω"] if tasks else []), "gain", "plateau after",
+            "drop at", "index"]  # fmt: skip
+    blank = ["–"] if tasks else []
+    times = prediction.drop_times
+    rows = [["–", "–", *blank, "–", number(float(prediction.plateaus[0])), "–", "0"]]
+    for m in range(prediction.count):
+        omega = [number(float(prediction.task_eigenvalues[m]))] if tasks else []
+        rows.append([
+            str(m + 1), number(float(prediction.eigenvalues[m])), *omega,
+            number(float(prediction.gains[m])), number(float(prediction.plateaus[m + 1])),
+            number(None if times is None else float(times[m])), str(prediction.stability[m + 1]),
+        ])  # fmt: skip
+    return table(head, rows)
+
+
+def measured_table(prediction: Prediction, measured: Measured) -> str:
+    """A run beside the path: plateaus and drop times, predicted and measured."""
+    head = ["modes", "plateau", "measured", "difference", "drop at", "measured", "difference"]
+    rows = []
+    for m, visit in enumerate(prediction.visits):
+        drop = float(measured.drop_times[m - 1]) if m else None
+        rows.append([
+            visit.name, number(visit.loss), number(float(measured.heights[m])),
+            _percent(visit.loss, float(measured.heights[m])),
+            number(visit.drop_time), number(drop), _percent(visit.drop_time, drop),
+        ])  # fmt: skip
+    return table(head, rows)
+
+
+def _relative(predicted: float | None, found: float | None) -> float | None:
+    if predicted is None or found is None or not predicted:
+        return None
+    ratio = found / predicted - 1
+    return ratio if math.isfinite(ratio) else None
+
+
+def _percent(predicted: float | None, found: float | None) -> str:
+    relative = _relative(predicted, found)
+    if relative is None:
+        return "–"
+    return f"{100 * relative:+.2g} %"
+
+
+def print_prediction(
+    prediction: Prediction, options: argparse.Namespace, warnings: Sequence[str]
+) -> None:
+    """The table, the minimum, the path if it takes detours, and reservations."""
+    print(headline(prediction, options), mode_table(prediction), sep="\n\n")
+    print(f"\nminimum loss {number(float(prediction.all_plateaus[-1]))}")
+    if not prediction.gaussian:
+        worst = np.abs(prediction.gaussian_plateaus / prediction.all_plateaus - 1).max()
+        print(f"the formula for Gaussian tokens would be off by up to {100 * worst:.2g} %")
+    if any(visit.rotates for visit in prediction.visits):
+        steps = [
+            ("⇒ " if visit.rotates else "→ ") * (m > 0) + f"{visit.name} {visit.loss:.4g}"
+            for m, visit in enumerate(prediction.visits)
+        ]
+        print("path, with ⇒ where a head turns: " + " ".join(steps))
+    for warning in warnings:
+        print(console.paint("note: ", "33") + warning)
+
+
+def print_measured(prediction: Prediction, measured: Measured) -> None:
+    """A run beside the prediction."""
+    facts = measured.facts
+    print(f"\n{measured.name}, beside the prediction")
+    print(measured_table(prediction, measured))
+    notes = []
+    if facts.get("status", "finished") != "finished":
+        notes.append(str(facts["status"]))
+    if "drops_found_unaided" in facts:
+        notes.append(f"drops that stand out unaided: {len(facts['drops_found_unaided'])}")
+    if "minimum_loss_of_sample" in facts:
+        notes.append(f"minimum on these sequences {number(facts['minimum_loss_of_sample'])}")
+    if "rms_distance" in facts:
+        whose = facts["compared_with"]
+        notes.append(f"root mean square distance from {whose} {number(facts['rms_distance'], 3)}")
+    if facts.get("weights_factor", 1.0) != 1.0:
+        notes.append(f"your weights are {1 / facts['weights_factor']:.3g} times ours, so initial "
+                     f"weights of s are --init {facts['weights_factor']:.4g}·s")  # fmt: skip
+    print("; ".join([f"final loss {number(facts['final_loss'])}", *notes]))
+
+
+def to_json(
+    prediction: Prediction,
+    options: argparse.Namespace,
+    warnings: Sequence[str],
+    measured: Sequence[Measured],
+) -> str:
+    """Everything, as JSON text; numbers that are not finite are null, N = inf is "inf"."""
+    cascade, times = prediction.cascade, prediction.drop_times
+    content = {
+        "model": "ATTN_S",
+        "conventions": {
+            "loss": "E(y_hat - y_q)^2, no factor 1/2",
+            "flow": "tau dW/dt = -1/2 dL/dW",
+            "context_length": "context pairs, the query not counted",
+            "modes": "from 0, in visit order: falling growth lambda^2 omega",
+        },
+        "settings": _settings(prediction, options),
+        "gaussian": prediction.gaussian,
+        "commuting": prediction.commuting,
+        "visit_order": prediction.order.tolist(),
+        "eigenvalues": prediction.eigenvalues.tolist(),
+        "task_eigenvalues": prediction.task_eigenvalues.tolist(),
+        "growth": prediction.growth.tolist(),
+        "gains": prediction.gains.tolist(),
+        "plateau_losses": prediction.plateaus.tolist(),
+        "gaussian_plateau_losses": prediction.gaussian_plateaus[: prediction.count + 1].tolist(),
+        "minimum_loss": float(prediction.all_plateaus[-1]),
+        "drop_times": None if times is None else times.tolist(),
+        "learned_order": None if cascade is None else list(cascade.learned),
+        "stability_index": prediction.stability,
+        "path": [_visit(visit) for visit in prediction.visits],
+        "warnings": list(warnings),
+        "measured": {m.name.replace(" ", "_"): _measured(prediction, m) for m in measured},
+    }
+    return json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
+
+
+def _settings(prediction: Prediction, options: argparse.Namespace) -> dict[str, Any]:
+    given = {name: value for name, value in vars(options).items() if name not in ("plot", "json")}
+    infinite = math.isinf(options.context_length)
+    return given | {
+        "context_length": "inf" if infinite else options.context_length,
+        "heads": prediction.model.heads,
+        "modes": prediction.count,
+    }
+
+
+def _visit(visit: Visit) -> dict[str, Any]:
+    return {
+        "modes": list(visit.modes),
+        "loss": visit.loss,
+        "stability_index": visit.index,
+        "reached_by": "turning" if visit.rotates else "learning" if visit.modes else "start",
+        "drop_time": visit.drop_time,
+    }
+
+
+def _measured(prediction: Prediction, measured: Measured) -> dict[str, Any]:
+    path = prediction.visits
+    return measured.facts | {
+        "plateau_losses": measured.heights.tolist(),
+        "plateau_relative_differences": [
+            _relative(visit.loss, float(h)) for visit, h in zip(path, measured.heights, strict=True)
+        ],
+        "drop_times": measured.drop_times.tolist(),
+        "drop_time_relative_differences": [
+            _relative(visit.drop_time, float(t))
+            for visit, t in zip(path[1:], measured.drop_times, strict=True)
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
