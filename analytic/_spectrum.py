@@ -126,3 +126,15 @@ def descending(growth: Number) -> Any:
     if isinstance(growth, np.ndarray):
         return np.argsort(-growth, axis=-1, kind="stable")
     return growth.__array_namespace__().argsort(-growth, axis=-1)
+
+
+def unstable_pairs(chosen: Any, gain: Number) -> Any:
+    """Return the mask (..., D, D) of pairs (learned i, unlearned d) with gain_d > gain_i.
+
+    Gains that differ by rounding alone, 64 ε of the larger, count as equal: eigenvalues of a
+    degenerate covariance are that far apart.
+    """
+    xp = gain.__array_namespace__()
+    slack = 0 if is_object(gain) else 64 * float(xp.finfo(gain.dtype).eps)
+    worse = gain[..., None, :] - gain[..., :, None] > slack * gain[..., None, :]
+    return chosen[..., :, None] & ~chosen[..., None, :] & worse

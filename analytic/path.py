@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ._generic import Number
-from ._spectrum import spectrum
-from .stability import rotation_eigenvalues, unstable_pairs
+from ._spectrum import spectrum, unstable_pairs
+from .stability import rotation_eigenvalues
 
 
 def saddle_path(

@@ -19,7 +19,7 @@ from typing import Any
 
 from . import _check
 from ._generic import Number, cbrt, is_object, sqrt
-from ._spectrum import spectrum
+from ._spectrum import spectrum, unstable_pairs
 
 
 def stability_index(
@@ -66,18 +66,6 @@ def stability_index(
     chosen = _check.mask("subset", subset, gain.shape[-1])
     xp = gain.__array_namespace__()
     return xp.count_nonzero(unstable_pairs(xp.asarray(chosen), gain), axis=(-2, -1))
-
-
-def unstable_pairs(chosen: Any, gain: Number) -> Any:
-    """Return the mask (..., D, D) of pairs (learned i, unlearned d) with gain_d > gain_i.
-
-    Gains that differ by rounding alone, 64 ε of the larger, count as equal: eigenvalues of a
-    degenerate covariance are that far apart.
-    """
-    xp = gain.__array_namespace__()
-    slack = 0 if is_object(gain) else 64 * float(xp.finfo(gain.dtype).eps)
-    worse = gain[..., None, :] - gain[..., :, None] > slack * gain[..., None, :]
-    return chosen[..., :, None] & ~chosen[..., None, :] & worse
 
 
 def rotation_eigenvalues(
