@@ -7,17 +7,17 @@ from claims.base import Claim
 
 def all_claims() -> list[Claim]:
     """Every claim, linear attention first."""
-    from claims import beyond, data, merged, rank, separate, single_mode
+    from claims import beyond, data, merged, networks, rank, separate, single_mode
 
     return [
         data.moments,
         data.loss_of_matrix,
-        merged.two_layer_network,
+        networks.two_layer_network,
         merged.two_fixed_points,
         merged.white_time_course,
         merged.escape,
         merged.converged,
-        separate.convolutional_network,
+        networks.convolutional_network,
         separate.fixed_points,
         separate.visit_order,
         separate.plateaus,

@@ -1,4 +1,4 @@
-"""L3–L7: ATTN_M, the merged key and query."""
+"""L4–L7: ATTN_M, the merged key and query."""
 
 from __future__ import annotations
 
@@ -16,68 +16,15 @@ from numerics import (
     LinearTask,
     MergedAttention,
     Trajectory,
-    TwoLayerNetwork,
     crossing_times,
     find_fixed_point,
-    gradient_descent,
     gradient_flow,
     matrix_loss,
     minimiser,
     population_moments,
-    sample_moments,
     sample_sequences,
     stability,
 )
-
-
-@claim(
-    "L3",
-    source="[L] Eq. 6–8, Fig. 1",
-    kind="identity",
-    statement="ATTN_M trains exactly as a two-layer linear network of width H on z = vec(β x_qᵀ)",
-    regime="any optimiser, any initial weights, any data",
-)
-def two_layer_network(settings: Settings) -> Evidence:
-    """Loss curves of the two models under three optimisers, from small and large weights."""
-    task = reference_task()
-    model = MergedAttention(dimension=4, heads=8)
-    data = sample_moments(task, 2000, rng=settings.seed)
-    system, network = AttentionSystem(model, data), TwoLayerNetwork(data, width=8)
-    steps = settings.choose(1500, 6001)
-    cases = {"gradient-descent": 0.1, "momentum": 0.02, "adam": 0.003}
-    checks, curves = [], {}
-    for scale in (0.02, 0.5):
-        start = model.initial_weights(scale, rng=settings.seed)
-        v, U = model.unpack(start)
-        # z stacks the columns of β x_qᵀ, so a row of W1 is U_h by columns.
-        layers = network.pack(v, U.swapaxes(1, 2).reshape(8, -1))
-        for optimiser, rate in cases.items():
-            # At rest Adam divides rounding errors by their own size and so amplifies them.
-            count = min(steps, 1500) if optimiser == "adam" else steps
-            ours = gradient_descent(system, start, count, rate, optimiser=optimiser)
-            theirs = gradient_descent(network, layers, count, rate, optimiser=optimiser)
-            checks.append(
-                agree(
-                    f"loss over {count} steps of {optimiser} from weights of {scale}",
-                    theirs.loss,
-                    ours.loss,
-                    EPS * steps / scale,
-                    "one rounding a step, amplified by the growth of the weights to order 1",
-                    scale=theirs.loss[0],
-                )
-            )
-            curves[optimiser, scale] = (ours, theirs)
-
-    def draw(ax: Any) -> None:
-        for (optimiser, scale), (ours, theirs) in curves.items():
-            if scale == 0.02:
-                ax.plot(ours.t, ours.loss, lw=2.6, alpha=0.4, label=f"attention, {optimiser}")
-                ax.plot(theirs.t, theirs.loss, color="black", lw=0.8, ls="--")
-        ax.set_xlabel("step (dashed: network on z)")
-        ax.set_ylabel("training loss")
-        ax.legend()
-
-    return Evidence(checks, draw)
 
 
 @claim(

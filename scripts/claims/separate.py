@@ -1,4 +1,4 @@
-"""L8–L12: ATTN_S, separate key and query of rank 1: networks, fixed points, plateaus."""
+"""L9–L12: ATTN_S, separate key and query of rank 1: fixed points and plateaus."""
 
 from __future__ import annotations
 
@@ -13,62 +13,11 @@ from claims.cases import CONTEXT, EIGENVALUES, EPS, SEEDS, cascade_run, eigenbas
 from claims.landscape import find_functions, mismatch, nearest, set_of_functions
 from numerics import (
     AttentionSystem,
-    ConvolutionalNetwork,
     LinearTask,
     SeparateAttention,
     find_plateaus,
-    gradient_descent,
     population_moments,
-    sample_moments,
 )
-
-
-@claim(
-    "L8",
-    source="[L] Eq. 12, 13, Fig. 2",
-    kind="identity",
-    statement="rank-one ATTN_S trains exactly as H three-layer convolutional linear networks on z",
-    regime="R = 1, any optimiser, any initial weights, any data",
-)
-def convolutional_network(settings: Settings) -> Evidence:
-    """Loss curves of the two models under three optimisers, from small and large weights."""
-    model = SeparateAttention(dimension=4, heads=4)
-    data = sample_moments(reference_task(), 2000, rng=settings.seed)
-    system, network = AttentionSystem(model, data), ConvolutionalNetwork(data, width=4)
-    steps = settings.choose(600, 6001)
-    cases = {"gradient-descent": 0.2, "momentum": 0.05, "adam": 0.01}
-    checks, curves = [], {}
-    for scale in (0.1, 0.5):
-        start = model.initial_weights(scale, rng=settings.seed)
-        v, k, q = model.unpack(start)
-        layers = network.pack(v, k[:, 0], q[:, 0])
-        for optimiser, rate in cases.items():
-            # At rest Adam divides rounding errors by their own size and so amplifies them.
-            count = min(steps, 1500) if optimiser == "adam" else steps
-            ours = gradient_descent(system, start, count, rate, optimiser=optimiser)
-            theirs = gradient_descent(network, layers, count, rate, optimiser=optimiser)
-            checks.append(
-                agree(
-                    f"loss over {count} steps of {optimiser} from weights of {scale}",
-                    theirs.loss,
-                    ours.loss,
-                    EPS * steps / scale**2,
-                    "one rounding a step, amplified by the growth of the weights to order 1",
-                    scale=theirs.loss[0],
-                )
-            )
-            curves[optimiser, scale] = (ours, theirs)
-
-    def draw(ax: Any) -> None:
-        for (optimiser, scale), (ours, theirs) in curves.items():
-            if scale == 0.5:
-                ax.plot(ours.t, ours.loss, lw=2.6, alpha=0.4, label=f"attention, {optimiser}")
-                ax.plot(theirs.t, theirs.loss, color="black", lw=0.8, ls="--")
-        ax.set_xlabel("step (dashed: convolutional networks)")
-        ax.set_ylabel("training loss")
-        ax.legend()
-
-    return Evidence(checks, draw)
 
 
 @claim(

@@ -151,7 +151,7 @@ def test_shrinks_measures_the_exponent():
     assert grows.holds
 
 
-def test_help_is_quick_to_import_nothing_heavy():
+def test_help_imports_nothing_heavy():
     code = (
         "import sys; sys.path.insert(0, 'scripts'); import verify; verify.main(['--help']);"
         "assert not {'numpy', 'scipy', 'matplotlib', 'sympy'} & set(sys.modules), sys.modules"
@@ -163,7 +163,6 @@ def test_help_is_quick_to_import_nothing_heavy():
     assert "exit status" in done.stdout
 
 
-@pytest.mark.slow
 def test_all_claims_and_all_controls(tmp_path):
     """What `verify.py --controls` runs, for a seed of its own."""
     assert verify.main(["--controls", "--seed", "12345", "--out", str(tmp_path / "r")]) == 0
