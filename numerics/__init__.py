@@ -4,10 +4,6 @@ Everything is hand-written NumPy; nothing here imports the closed forms that it 
 Conventions: loss L = E(ŷ − y_q)² without ½, flow τ dθ/dt = −½ ∂L/∂θ, N counts context pairs.
 """
 
-# Data
-# Models
-# Running them
-# Reading a run
 from numerics.cascade import Cascade, reduced_cascade, task_cascade
 from numerics.descent import gradient_descent
 from numerics.drops import (
@@ -17,7 +13,7 @@ from numerics.drops import (
     dwell_times,
     find_plateaus,
 )
-from numerics.flow import Trajectory, gradient_flow, system_flow
+from numerics.flow import gradient_flow, system_flow
 from numerics.merged import MergedAttention
 from numerics.moments import (
     DenseMoments,
@@ -36,6 +32,8 @@ from numerics.separate import SeparateAttention
 from numerics.stability import Stability, find_fixed_point, stability
 from numerics.systems import AttentionSystem, gradient, loss
 from numerics.tasks import LinearTask, TokenTask, random_rotation
+from numerics.trajectory import Trajectory
+from numerics.whole_layer import WholeLinearLayer, antithetic
 
 __all__ = [
     "AttentionSystem",
@@ -53,6 +51,8 @@ __all__ = [
     "TokenTask",
     "Trajectory",
     "TwoLayerNetwork",
+    "WholeLinearLayer",
+    "antithetic",
     "crossing_times",
     "dense_moments",
     "drop_times",

@@ -10,15 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def floating_array(name: str, value: Any, ndim: int | tuple[int, ...]) -> NDArray[np.floating]:
-    """Return `value` as a finite real floating array with one of the given numbers of axes."""
+def floating_array(
+    name: str, value: Any, ndim: int | tuple[int, ...], *, finite: bool = True
+) -> NDArray[np.floating]:
+    """Return `value` as a real float32 or float64 array with one of the given numbers of axes.
+
+    Any other type of number, down to float16, becomes float64: LAPACK knows these two alone.
+    """
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be a regular array of numbers: {error}") from None
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    if array.dtype.kind != "f":
+    if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
     allowed = (ndim,) if isinstance(ndim, int) else ndim
     if array.ndim not in allowed:
@@ -26,8 +31,17 @@ def floating_array(name: str, value: Any, ndim: int | tuple[int, ...]) -> NDArra
         raise ValueError(f"{name} must have {wanted} axes, got shape {array.shape}")
     if array.size == 0:
         raise ValueError(f"{name} must not be empty, got shape {array.shape}")
-    if not np.isfinite(array).all():
+    if finite and not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity in it")
+    return array
+
+
+def state(
+    name: str, value: Any, size: int, ndim: int | tuple[int, ...] = 1
+) -> NDArray[np.floating]:
+    """Return the weights of a model as a floating array (..., size)."""
+    array = floating_array(name, value, ndim)
+    same_length(f"the length of {name}", array.shape[-1], "the model", size)
     return array
 
 
@@ -70,6 +84,8 @@ def positive_semidefinite(name: str, value: Any) -> NDArray[np.floating]:
 def count(name: str, value: Any, at_least: int = 1) -> int:
     """Return an integer that is at least `at_least`."""
     try:
+        if isinstance(value, bool):
+            raise TypeError
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
@@ -81,8 +97,10 @@ def count(name: str, value: Any, at_least: int = 1) -> int:
 def real(name: str, value: Any, *, above: float = -math.inf, at_least: float = -math.inf) -> float:
     """Return a finite float that is greater than `above` and not less than `at_least`."""
     try:
+        if isinstance(value, (str, bytes, bool, np.bool_)):
+            raise TypeError  # float() would read the words and count True as 1
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{name} must be a real number, got {value!r}") from None
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
-from numerics.flow import Trajectory
 from numerics.systems import Trainable
+from numerics.trajectory import Trajectory, assemble
 
 Array = NDArray[Any]
 Update = Callable[[Array], Array]
@@ -88,8 +88,8 @@ def gradient_descent(
     Returns
     -------
     Trajectory
-        `t` counts steps. A run that diverges ends where its weights stop being finite and says
-        so in `status`. `energy_gap` is L(0) − L minus the first-order dissipation; it measures
+        `t` counts steps. A run that diverges ends before its gradient stops being finite and
+        says so in `status`. `energy_gap` is L(0) − L minus the first-order dissipation; it measures
         how far the discrete steps are from the flow.
 
     Raises
@@ -111,25 +111,20 @@ def gradient_descent(
     factor = _check.real("loss_factor", loss_factor, above=0.0)
     if optimiser not in OPTIMISERS:
         raise ValueError(f"optimiser must be one of {', '.join(OPTIMISERS)}, got {optimiser!r}")
-    theta = _check.floating_array("initial", initial, 1)
-    _check.same_length("the length of initial", len(theta), "the model", system.size)
+    theta = _check.state("initial", initial, system.size)
 
     rows = list(_iterate(system, theta, steps, OPTIMISERS[optimiser](rate), factor, every, rate))
-    t = np.array([row[0] for row in rows], float)
-    states = np.array([row[1] for row in rows])
-    loss = system.loss(states)
-    conserved = system.invariants(states)
-    reached = bool(t[-1] == steps)
-    return Trajectory(
-        t=t,
-        states=states,
-        loss=loss,
-        loss_rate=np.array([row[2] for row in rows]),
-        invariant_drift=np.abs(conserved - conserved[:1]).max(axis=-1),
-        energy_gap=loss[0] - loss - np.array([row[3] for row in rows]),
-        status="finished" if reached else f"stopped: diverged after step {int(t[-1])}",
-        evaluations=int(t[-1]),
-        model=getattr(system, "model", system),
+    t, states, loss_rate, dissipated = (np.array(column) for column in zip(*rows, strict=True))
+    last = int(t[-1])
+    return assemble(
+        system,
+        theta,
+        t.astype(float),
+        states,
+        loss_rate=loss_rate,
+        dissipated=dissipated,
+        status="finished" if last == steps else f"stopped: diverged after step {last}",
+        evaluations=last,
     )
 
 
@@ -142,17 +137,20 @@ def _iterate(
     every: int,
     rate: float,
 ) -> Iterator[tuple[int, Array, float, float]]:
-    """Yield (step, θ, −dL per step, dissipated so far), ending early if θ overflows."""
+    """Yield (step, θ, −dL per step, dissipated so far), ending before the gradient overflows.
+
+    θ(0) is a row even if its own gradient does.
+    """
     dissipated = 0.0
     last: tuple[int, Array, float, float] | None = None
     with np.errstate(over="ignore", invalid="ignore"):
         for step in range(steps + 1):
             gradient = -2.0 * system.velocity(theta)
             square = float(np.dot(gradient, gradient))
-            if not math.isfinite(square):
+            if step and not math.isfinite(square):
                 break
             last = (step, theta, rate * factor * square, dissipated)
-            if step % every == 0 or step == steps:
+            if step % every == 0:
                 yield last
                 last = None
             dissipated += rate * factor * square

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
-from numerics.flow import Trajectory
+from numerics.trajectory import Trajectory
 
 Array = NDArray[Any]
 
@@ -66,6 +66,13 @@ def _crossing_share(values: Array, slopes: Array | None, level: float) -> float:
     return high
 
 
+def _plateaus(value: ArrayLike) -> Array:
+    heights = _check.floating_array("plateaus", value, 1)
+    if len(heights) < 2:
+        raise ValueError(f"plateaus must be at least 2, with a drop between, got {len(heights)}")
+    return heights
+
+
 def drop_times(
     t: ArrayLike, loss: ArrayLike, plateaus: ArrayLike, *, loss_rate: ArrayLike | None = None
 ) -> Array:
@@ -74,7 +81,7 @@ def drop_times(
     >>> drop_times([0, 1, 2, 3], [4.0, 2.0, 2.0, 1.0], [4.0, 2.0, 1.0]).tolist()
     [0.5, 2.5]
     """
-    heights = _check.floating_array("plateaus", plateaus, 1)
+    heights = _plateaus(plateaus)
     return crossing_times(t, loss, (heights[:-1] + heights[1:]) / 2, loss_rate=loss_rate)
 
 
@@ -91,8 +98,8 @@ class MeasuredPlateaus:
     drops : (n,)
         Times of the n peaks of the rate at which the loss falls.
     heights : (n+1,)
-        Loss where the trajectory is flattest: before the first drop, between consecutive
-        drops, and at the end.
+        Loss where the trajectory is flattest before the first drop and between consecutive
+        drops, and at the end; a run without a drop has the loss of its start alone.
     times : (n+1,)
         When that is.
     indices : (n+1,)
@@ -122,16 +129,16 @@ def find_plateaus(run: Trajectory, *, contrast: float = 10.0) -> MeasuredPlateau
     contrast = _check.real("contrast", contrast, above=1.0)
     peak = float(run.loss_rate.max())
     log_rate = np.log(np.maximum(run.loss_rate, _FLOOR * peak if peak else 1.0))
-    # One point lower than all others at each end lets the first and last peak count.
+    # One more point at each end, as low as the lowest, gives a drop that the run cuts off there
+    # a valley on that side too. A fall from the very first point on is no drop.
     padded = np.concatenate([[log_rate.min()], log_rate, [log_rate.min()]])
     peaks = find_peaks(padded, prominence=np.log(contrast))[0] - 1
     peaks = peaks[peaks > 0]
-    edges = [0, *peaks.tolist(), len(run.t) - 1]
-    flattest = [0]
-    for start, stop in itertools.pairwise(edges[1:-1]):
-        flattest.append(start + int(run.loss_rate[start:stop].argmin()))
-    flattest.append(len(run.t) - 1)
-    indices = np.array(flattest if len(peaks) else [0])
+    flattest = [
+        start + int(run.loss_rate[start:stop].argmin())
+        for start, stop in itertools.pairwise([0, *peaks.tolist()])
+    ]
+    indices = np.array([*flattest, len(run.t) - 1] if len(peaks) else [0])
     return MeasuredPlateaus(run.t[peaks], run.loss[indices], run.t[indices], indices)
 
 
@@ -141,7 +148,7 @@ def dwell_times(t: ArrayLike, loss: ArrayLike, plateaus: ArrayLike, *, band: flo
     >>> dwell_times([0, 1, 2, 3], [4.0, 2.0, 2.0, 1.0], [4.0, 2.0, 1.0], band=0.5).tolist()[1]
     1.75
     """
-    heights = _check.floating_array("plateaus", plateaus, 1)
+    heights = _plateaus(plateaus)
     band = _check.real("band", band, above=0.0)
     gaps = -np.diff(heights)
     reach = band * np.minimum(np.append(gaps, gaps[-1]), np.insert(gaps, 0, gaps[0]))

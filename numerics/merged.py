@@ -106,16 +106,16 @@ class MergedAttention:
         """∂M/∂θ as a matrix (D², size), M by rows."""
         H, D = self.heads, self.dimension
         v, U = self.unpack(theta)
-        B = np.zeros((D * D, self.size), theta.dtype)
+        B = np.zeros((D * D, self.size), np.result_type(theta, 1.0))
         B[:, :H] = U.reshape(H, -1).T
-        B[:, H:] = np.kron(v, np.eye(D * D, dtype=theta.dtype))
+        B[:, H:] = np.kron(v, np.eye(D * D, dtype=B.dtype))
         return B
 
     def curvature(self, theta: Array, G: Array) -> Array:
         """Σ_ij G_ij ∂²M_ij/∂θ², shape (size, size)."""
         H = self.heads
-        out = np.zeros((self.size, self.size), theta.dtype)
-        block = np.kron(np.eye(H, dtype=theta.dtype), G.reshape(-1))
+        out = np.zeros((self.size, self.size), np.result_type(theta, G, 1.0))
+        block = np.kron(np.eye(H, dtype=out.dtype), G.reshape(-1))
         out[:H, H:], out[H:, :H] = block, block.T
         return out
 

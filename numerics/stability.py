@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from numerics import _check
 from numerics.systems import GradientSystem
 
 Array = NDArray[Any]
@@ -47,10 +48,17 @@ class Stability:
         return max(0.0, -0.5 * float(self.eigenvalues[0]))
 
 
-def stability(system: GradientSystem, theta: Array, *, tolerance: float | None = None) -> Stability:
+def stability(
+    system: GradientSystem, theta: ArrayLike, *, tolerance: float | None = None
+) -> Stability:
     """Hessian spectrum of the loss at θ.
 
     The flow near θ is δθ̇ = −½ Hess·δθ/τ, so an eigenvalue h < 0 means escape at rate |h|/(2τ).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If θ (size,) does not fit the system or is not finite, or the tolerance is negative.
 
     Examples
     --------
@@ -61,11 +69,13 @@ def stability(system: GradientSystem, theta: Array, *, tolerance: float | None =
     >>> zero.index, round(zero.escape_rate, 6) == round((0.4**4 + 0.3**4) ** 0.5, 6)
     (3, True)
     """
+    theta = _check.state("theta", theta, system.size)
     hessian = -2.0 * system.jacobian(theta)
     eigenvalues, directions = np.linalg.eigh((hessian + hessian.T) / 2)
     scale = float(np.abs(eigenvalues).max())
     level = len(eigenvalues) * float(np.finfo(float).eps) * scale
-    level = level if tolerance is None else tolerance
+    if tolerance is not None:
+        level = _check.real("tolerance", tolerance, at_least=0.0)
     return Stability(
         gradient_norm=2.0 * float(np.linalg.norm(system.velocity(theta))),
         eigenvalues=eigenvalues,
@@ -76,18 +86,24 @@ def stability(system: GradientSystem, theta: Array, *, tolerance: float | None =
     )
 
 
-def find_fixed_point(system: GradientSystem, start: Array, *, rtol: float = 1e-14) -> Array:
-    """Solve ∂L/∂θ = 0 from `start` by Levenberg–Marquardt; the nearest root, of any index.
+def find_fixed_point(system: GradientSystem, start: ArrayLike, *, rtol: float = 1e-14) -> Array:
+    """Solve ∂L/∂θ = 0 from `start` by a trust-region Gauss–Newton search; a root of any index.
 
     Unlike gradient flow it is drawn to saddles as readily as to minima, so that many random
     starts explore the set of fixed points. Returns the last iterate; check the gradient there
     (`stability(...).gradient_norm`).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `start` (size,) does not fit the system or is not finite, or rtol is not positive.
     """
     from scipy.optimize import least_squares
 
+    rtol = _check.real("rtol", rtol, above=0.0)
     solution = least_squares(
         system.velocity,
-        start,
+        _check.state("start", start, system.size),
         jac=system.jacobian,
         method="trf",
         xtol=rtol,

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from numerics import _check
 from numerics.merged import MergedAttention
 from numerics.moments import AnyMoments, DiagonalMoments, matrix_loss
 from numerics.separate import SeparateAttention
@@ -108,14 +109,28 @@ def _apply_to_columns(moments: AnyMoments, B: Array) -> Array:
     return np.asarray(np.moveaxis(moments.quadratic(columns), 0, -1).reshape(B.shape))
 
 
-def loss(model: Attention, moments: AnyMoments, theta: Array) -> Array:
-    """L(θ) = E(ŷ − y_q)² at states (..., size); no factor ½."""
-    return AttentionSystem(model, moments).loss(theta)
+def loss(model: Attention, moments: AnyMoments, theta: ArrayLike) -> Array:
+    """L(θ) = E(ŷ − y_q)² at states (size,) or (T, size); no factor ½.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the sizes do not agree, or θ does not hold finite real numbers.
+    """
+    system = AttentionSystem(model, moments)
+    return system.loss(_check.state("theta", theta, system.size, (1, 2)))
 
 
-def gradient(model: Attention, moments: AnyMoments, theta: Array) -> Array:
-    """∂L/∂θ, written by hand; the flow of [L] Eq. 5 is τ dθ/dt = −½ of it."""
-    return -2 * AttentionSystem(model, moments).velocity(theta)
+def gradient(model: Attention, moments: AnyMoments, theta: ArrayLike) -> Array:
+    """∂L/∂θ at a state (size,), written by hand; the flow of [L] Eq. 5 is τ dθ/dt = −½ of it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `loss` does.
+    """
+    system = AttentionSystem(model, moments)
+    return -2 * system.velocity(_check.state("theta", theta, system.size))
 
 
 __all__ = ["Attention", "AttentionSystem", "GradientSystem", "Trainable", "gradient", "loss"]

@@ -22,12 +22,10 @@ Array = NDArray[np.floating]
 
 
 def _context_lengths(value: Any) -> tuple[float, ...]:
-    lengths = np.atleast_1d(np.asarray(value, dtype=float))
-    if lengths.ndim != 1 or lengths.size == 0:
-        raise ValueError(f"context_length must be a number or a flat list, got {value!r}")
+    lengths = _check.floating_array("context_length", value, (0, 1), finite=False)
     if not (lengths >= 1).all():
         raise ValueError(f"context_length must be >= 1 (number of context pairs N), got {value!r}")
-    return tuple(lengths.tolist())
+    return tuple(np.atleast_1d(lengths).tolist())
 
 
 class _Task:
@@ -114,6 +112,8 @@ class LinearTask(_Task):
         if not (spectrum > 0).all():
             raise ValueError(f"eigenvalues must be > 0, got a smallest of {spectrum.min():.3g}")
         omega = _check.floating_array("task_eigenvalues", task_eigenvalues, (0, 1))
+        if not (omega >= 0).all():
+            raise ValueError(f"task_eigenvalues must be >= 0, got a smallest of {omega.min():.3g}")
         if omega.ndim:
             _check.same_length("the number of task_eigenvalues", len(omega), "eigenvalues",
                                len(spectrum))  # fmt: skip

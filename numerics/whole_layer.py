@@ -83,11 +83,21 @@ class WholeLinearLayer:
         parts = [a[..., :D].reshape(*head, -1), B[..., D, :].reshape(*head, -1)]
         return np.concatenate(parts, axis=-1)
 
+    def _factors(self, theta: Array) -> tuple[Array, Array]:
+        """Values a_hᵀ A and keys B_h x_q, both (P, H, D+1): ŷ is the sum of their products."""
+        a, B = self.unpack(theta)
+        return a @ self.token_moments, np.tensordot(self.query, B, axes=(1, 2))
+
+    def _gather(self, values: Array, keys: Array) -> Array:
+        """A state's (Σ_p A keys, Σ_p values x_qᵀ), from arrays (P, H, D+1) over sequences."""
+        da = np.sum(keys @ self.token_moments, axis=0)
+        dB = values.reshape(len(values), -1).T @ self.query
+        return np.concatenate([da.ravel(), dB.ravel()])
+
     def predict(self, theta: Array) -> Array:
         """ŷ (P,) = Σ_h a_hᵀ A B_h x_q."""
-        a, B = self.unpack(theta)
-        keys = np.tensordot(self.query, B, axes=(1, 2))
-        return np.asarray(np.sum((a @ self.token_moments) * keys, axis=(1, 2)))
+        values, keys = self._factors(theta)
+        return np.asarray(np.sum(values * keys, axis=(1, 2)))
 
     def loss(self, theta: Array) -> Array:
         """Mean square error at states (..., size)."""
@@ -96,15 +106,24 @@ class WholeLinearLayer:
         return np.asarray(np.mean((self.predict(theta) - self.target) ** 2))
 
     def velocity(self, theta: Array) -> Array:
-        """−½ ∂L/∂θ, by the product rule in a_h and B_h."""
-        a, B = self.unpack(theta)
-        keys = np.tensordot(self.query, B, axes=(1, 2))
-        values = a @ self.token_moments
-        error = (self.target - np.sum(values * keys, axis=(1, 2))) / len(self.target)
-        da = np.sum(error[:, None, None] * (keys @ self.token_moments), axis=0)
-        weighted = (error[:, None, None] * values).reshape(len(error), -1)
-        dB = weighted.T @ self.query
-        return np.concatenate([da.ravel(), dB.ravel()])
+        """−½ ∂L/∂θ = (1/P) Σ_p (y_q − ŷ) ∂ŷ/∂θ."""
+        values, keys = self._factors(theta)
+        error = self.target - np.sum(values * keys, axis=(1, 2))
+        error = error[:, None, None] / len(self.target)
+        return self._gather(error * values, error * keys)
+
+    def jvp(self, theta: Array, direction: Array) -> Array:
+        """Derivative of the velocity along a direction, by the product rule."""
+        values, keys = self._factors(theta)
+        dvalues, dkeys = self._factors(direction)
+        error = self.target - np.sum(values * keys, axis=(1, 2))
+        derror = -np.sum(dvalues * keys + values * dkeys, axis=(1, 2))
+        error, derror = (e[:, None, None] / len(self.target) for e in (error, derror))
+        return self._gather(derror * values + error * dvalues, derror * keys + error * dkeys)
+
+    def jacobian(self, theta: Array) -> Array:
+        """Derivative of the velocity, column by column."""
+        return np.stack([self.jvp(theta, e) for e in np.eye(self.size)], axis=1)
 
     def invariants(self, theta: Array) -> Array:
         """a_h·a_h' − ⟨B_h, B_h'⟩ summed: the balance Σ_h (‖a_h‖² − ‖B_h‖²)."""

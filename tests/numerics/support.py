@@ -19,12 +19,12 @@ from numerics import (
     SeparateAttention,
     TokenTask,
     TwoLayerNetwork,
+    WholeLinearLayer,
     dense_moments,
     population_moments,
     sample_moments,
     sample_sequences,
 )
-from numerics.whole_layer import WholeLinearLayer
 
 EPS = float(np.finfo(float).eps)
 

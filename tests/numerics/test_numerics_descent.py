@@ -11,13 +11,13 @@ from numerics import (
     MergedAttention,
     SeparateAttention,
     TwoLayerNetwork,
+    WholeLinearLayer,
     gradient_descent,
     gradient_flow,
     moments_of_sequences,
     population_moments,
     sample_sequences,
 )
-from numerics.whole_layer import WholeLinearLayer
 from tests.numerics.support import EPS, TASKS, assert_same, complex_gradient, state
 
 GENERIC = population_moments(TASKS["generic"])
@@ -184,6 +184,16 @@ def test_divergence_keeps_what_came_before(every):
     for field in (run.states, run.loss, run.loss_rate, run.energy_gap, run.invariant_drift):
         assert np.isfinite(field).all()
     assert run.loss[-1] > run.loss[0]
+
+
+@pytest.mark.parametrize("optimiser", ["gradient-descent", "momentum", "adam"])
+@pytest.mark.parametrize("every", [1, 3])
+def test_weights_too_large_to_differentiate_are_a_record_of_one_row(optimiser, every):
+    system = AttentionSystem(MergedAttention(1, 1), population_moments(LinearTask([[1.0]], 10)))
+    run = gradient_descent(system, [1e200, 1e200], 3, 0.1, optimiser=optimiser, every=every)
+    assert run.status == "stopped: diverged after step 0"
+    assert run.t.tolist() == [0.0]
+    assert run.states.tolist() == [[1e200, 1e200]]
 
 
 def test_the_whole_layer_can_be_trained():

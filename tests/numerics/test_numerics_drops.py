@@ -65,6 +65,16 @@ def test_a_run_that_ends_in_the_middle_of_its_drop():
     assert found.times[-1] == found.drops[-1]
 
 
+def test_the_first_plateau_is_where_the_start_is_flattest():
+    """A run that first relaxes to its plateau: e^{-t} on top of a step at t = 30."""
+    step = staircase([30.0], [1.0])
+    found = find_plateaus(curve(T, step.loss + np.exp(-T), step.loss_rate + np.exp(-T)))
+    assert found.drops == pytest.approx([30.0], abs=SPACING / 2)
+    # The rates e^{-t} and 2 e^{2(t − 30)} add up to least near t = 20.
+    assert found.times[0] == pytest.approx(20 - np.log(4) / 3, abs=SPACING)
+    assert found.heights[0] == pytest.approx(4.0, abs=1e-8)
+
+
 def test_exactly_flat_ends():
     rate = np.where((T > 20) & (T < 22), 1.0 - np.abs(T - 21), 0.0)
     loss = 3.0 - np.cumsum(rate) * SPACING
@@ -155,6 +165,15 @@ def test_a_plateau_never_reached_has_no_dwell_time():
 ])  # fmt: skip
 def test_lengths_must_agree(call):
     with pytest.raises(ValueError, match="length of loss is 1, but t makes it 2"):
+        call()
+
+
+@pytest.mark.parametrize("call", [
+    lambda: drop_times([0.0, 1.0], [2.0, 1.0], [1.5]),
+    lambda: dwell_times([0.0, 1.0], [2.0, 1.0], [1.5], band=0.1),
+])  # fmt: skip
+def test_one_plateau_is_refused_by_name(call):
+    with pytest.raises(ValueError, match=r"^plateaus must be at least 2, .*got 1"):
         call()
 
 

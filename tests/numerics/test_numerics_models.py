@@ -44,9 +44,9 @@ def test_velocity_is_minus_half_the_gradient(name):
         assert_same(system.velocity(theta), -0.5 * numeric, 2000)
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", [*SYSTEMS, *LAYERS])
 def test_jvp_and_jacobian_differentiate_the_velocity(name):
-    system = SYSTEMS[name]
+    system = {**SYSTEMS, **LAYERS}[name]
     theta, direction = state(system.size, 1), state(system.size, 2)
     numeric = complex_directional(system.velocity, theta, direction)
     assert_same(system.jvp(theta, direction), numeric, 2000)

@@ -9,10 +9,12 @@ from numerics import (
     MergedAttention,
     SeparateAttention,
     TwoLayerNetwork,
+    WholeLinearLayer,
+    antithetic,
     moments_of_sequences,
     sample_sequences,
 )
-from numerics.whole_layer import WholeLinearLayer, antithetic, token_moments
+from numerics.whole_layer import token_moments
 from tests.numerics.support import (
     TASKS,
     assert_same,

@@ -8,7 +8,9 @@ from numerics import (
     MergedAttention,
     SeparateAttention,
     find_fixed_point,
+    gradient,
     gradient_flow,
+    loss,
     minimiser,
     population_moments,
     stability,
@@ -134,3 +136,45 @@ def test_find_fixed_point_finds_the_saddle_it_starts_next_to():
     assert np.abs(model.matrix(point)).max() < 1e-12
     assert np.abs(point).max() < 0.02
     assert stability(system, point, tolerance=1e-6).index == 2
+
+
+@pytest.mark.parametrize("name", models(1))
+def test_whole_numbers_and_lists_are_weights_too(name):
+    model, moments = models(1)[name], population_moments(TASKS["scalar"])
+    system = AttentionSystem(model, moments)
+    whole = np.arange(1, model.size + 1)
+    floats = whole.astype(float)
+    assert_same(system.velocity(whole), system.velocity(floats))
+    assert_same(system.jacobian(whole), system.jacobian(floats))
+    assert_same(stability(system, whole.tolist()).eigenvalues,
+                stability(system, floats).eigenvalues)  # fmt: skip
+    assert_same(gradient(model, moments, whole.tolist()), gradient(model, moments, floats))
+    assert_same(loss(model, moments, whole.tolist()), loss(model, moments, floats))
+    stack = np.array([floats, 2 * floats])
+    assert_same(loss(model, moments, stack.tolist()), system.loss(stack))
+    assert_same(find_fixed_point(system, whole.tolist()), find_fixed_point(system, floats))
+
+
+@pytest.mark.parametrize(("value", "error", "text"), [
+    (np.ones(3), ValueError, "length of {} is 3, but the model makes it 20"),
+    (np.full(20, np.nan), ValueError, "{} must be finite"),
+    (np.ones((2, 2, 20)), ValueError, "{} must have 1.* axes"),
+    (["a"] * 20, TypeError, "{} must hold real numbers"),
+])  # fmt: skip
+def test_bad_weights_are_named(value, error, text):
+    model = MergedAttention(3, 2)
+    system = AttentionSystem(model, GENERIC)
+    for call in (lambda: stability(system, value), lambda: loss(model, GENERIC, value),
+                 lambda: gradient(model, GENERIC, value)):  # fmt: skip
+        with pytest.raises(error, match=text.format("theta")):
+            call()
+    with pytest.raises(error, match=text.format("start")):
+        find_fixed_point(system, value)
+
+
+def test_bad_tolerances_are_named():
+    system = AttentionSystem(MergedAttention(3, 2), GENERIC)
+    with pytest.raises(ValueError, match=r"^tolerance must be >= 0"):
+        stability(system, np.zeros(20), tolerance=-1.0)
+    with pytest.raises(ValueError, match=r"^rtol must be > 0"):
+        find_fixed_point(system, np.zeros(20), rtol=0.0)

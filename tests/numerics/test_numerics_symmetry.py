@@ -20,7 +20,6 @@ from numerics import (
 )
 from tests.numerics.support import TASKS, assert_same, permuted_heads, spd, state
 
-SCALAR = population_moments(TASKS["scalar"])
 GENERIC = population_moments(TASKS["generic"])
 MERGED, SEPARATE = MergedAttention(3, 2), SeparateAttention(3, 3, rank=2)
 

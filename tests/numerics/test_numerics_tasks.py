@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from numerics import LinearTask, TokenTask, random_rotation
+from numerics import LinearTask, TokenTask, population_moments, random_rotation
 from tests.numerics.support import EPS, assert_same, skewed_tokens, spd
 
 EYE = np.eye(2)
@@ -53,13 +53,21 @@ def test_task_covariance_of_another_size_is_refused_with_both_sizes(kind, data):
 
 @pytest.mark.parametrize("value", [0, -3, 0.99, math.nan, [], [5, 0], [[1, 2]], [3, math.nan]])
 def test_bad_context_length_is_named(value):
-    with pytest.raises(ValueError, match=r"^context_length must be"):
+    with pytest.raises(ValueError, match=r"^context_length must"):
+        LinearTask(EYE, value)
+
+
+@pytest.mark.parametrize("value", ["long", "31", 1j, {}, True, [[1], [2, 3]], [3, "a"], None])
+def test_context_lengths_that_are_not_numbers_are_named(value):
+    with pytest.raises((TypeError, ValueError), match=r"^context_length must"):
         LinearTask(EYE, value)
 
 
 @pytest.mark.parametrize(("value", "error"), [(-0.1, ValueError), (math.nan, ValueError),
                                               (math.inf, ValueError), ("loud", TypeError),
-                                              (1j, TypeError), (None, TypeError)])  # fmt: skip
+                                              (1j, TypeError), (None, TypeError),
+                                              ("0.1", TypeError), (True, TypeError),
+                                              (10**400, TypeError)])  # fmt: skip
 def test_bad_noise_is_named(value, error):
     with pytest.raises(error, match=r"^noise must be"):
         LinearTask(EYE, 5, noise=value)
@@ -89,10 +97,14 @@ def test_eigenvalues_are_checked():
         LinearTask.from_eigenvalues([1.0, 0.0], 5)
     with pytest.raises(ValueError, match=r"^eigenvalues must have 1 axes"):
         LinearTask.from_eigenvalues([[1.0]], 5)
+    with pytest.raises(ValueError, match=r"^task_eigenvalues must be >= 0, got .* -0.5"):
+        LinearTask.from_eigenvalues([1.0, 0.5], 5, task_eigenvalues=[1.0, -0.5])
     with pytest.raises(ValueError, match=r"number of task_eigenvalues is 3.*makes it 2"):
         LinearTask.from_eigenvalues([1.0, 0.5], 5, task_eigenvalues=[1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="dimension must be >= 1"):
         random_rotation(0)
+    with pytest.raises(TypeError, match="dimension must be an integer, got True"):
+        random_rotation(True)
     with pytest.raises(TypeError, match="dimension must be an integer"):
         random_rotation(2.0)
 
@@ -189,6 +201,13 @@ def test_float32_stays_float32():
         assert task.covariance.dtype == np.float32
         assert task.task_covariance.dtype == np.float32
     assert tokens.fourth_moment.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble, np.int8, ">f8"])
+def test_numbers_that_lapack_does_not_know_become_float64(dtype):
+    task = LinearTask(np.array([[2, 1], [1, 2]], dtype), 5)
+    assert task.covariance.dtype == np.float64
+    assert population_moments(task).second_moment.dtype == np.float64
 
 
 def test_whole_numbers_become_float64():
