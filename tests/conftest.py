@@ -1,8 +1,16 @@
-"""Hypothesis profiles: the same examples in every run, or `HYPOTHESIS_PROFILE=long` at random."""
+"""One BLAS thread, and Hypothesis profiles.
+
+Two BLAS threads make small matrix products many times slower on a machine that has other work, so
+the number is set before anything imports NumPy. Hypothesis tries the same examples in every run,
+or with `HYPOTHESIS_PROFILE=long` many random ones.
+"""
 
 import os
 
-from hypothesis import settings
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+from hypothesis import settings  # noqa: E402 - may import NumPy
 
 settings.register_profile(
     "default", derandomize=True, deadline=None, max_examples=25, database=None

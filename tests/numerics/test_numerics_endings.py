@@ -191,7 +191,8 @@ def test_a_tolerance_that_a_solver_refuses_is_told_by_the_status():
         MERGED, GENERIC, state(20, 1, 0.3), 10.0, method="LSODA", rtol=100 * EPS, atol=1e-40
     )
     assert run.status.startswith("stopped: ")
-    assert run.t.tolist() == [0.0]
+    assert run.t[-1] < 10.0
+    assert np.isfinite(run.states).all()
 
 
 @pytest.mark.parametrize("times", [None, [0.01, 10.0]])
