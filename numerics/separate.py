@@ -126,9 +126,9 @@ class SeparateAttention:
 
     def _pullback(self, v: Array, K: Array, Q: Array, vK: Array, G: Array) -> Array:
         H = self.heads
-        GQ = np.dot(Q, G.T)
-        out = np.empty(self.size, GQ.dtype)
+        out = np.empty(self.size, np.result_type(vK, G))
         dv, dK, dQ = self._blocks(out)
+        GQ = np.dot(Q, G.T, out=dK)
         np.matmul(K.reshape(H, 1, -1), GQ.reshape(H, -1, 1), out=dv.reshape(H, 1, 1))
         self._times_value(v, GQ, out=dK)
         np.dot(vK, G, out=dQ)
