@@ -88,9 +88,18 @@ class MergedAttention:
         np.multiply(theta[:H, None], flat, out=out[H:].reshape(H, -1))
         return out
 
-    def velocity(self, theta: Array, residual: Callable[[Array], Array]) -> Array:
-        """−½ ∂L/∂θ for a residual M ↦ G."""
-        return self.pullback(theta, residual(self.matrix(theta)))
+    def workspace(self, dtype: Any) -> tuple[Array, Array]:
+        """Arrays in which `velocity` keeps what it does not return."""
+        return np.empty(0, dtype), np.empty((self.dimension, self.dimension), dtype)
+
+    def velocity(
+        self,
+        theta: Array,
+        residual: Callable[[Array, Array], Array],
+        workspace: tuple[Array, Array],
+    ) -> Array:
+        """−½ ∂L/∂θ for a residual (M, out) ↦ G."""
+        return self.pullback(theta, residual(self.matrix(theta), workspace[1]))
 
     def pushforward(self, theta: Array, direction: Array) -> Array:
         """(∂M/∂θ) direction, shape (D, D)."""

@@ -38,8 +38,8 @@ class Moments(Protocol):
     def quadratic(self, M: Array) -> Array:
         """E[zzᵀ]·M for M of shape (..., D, D)."""
 
-    def residual(self, M: Array) -> Array:
-        """G = C − E[zzᵀ]·M = −½ ∂L/∂M, a fresh array."""
+    def residual(self, M: Array, out: Array | None = None) -> Array:
+        """G = C − E[zzᵀ]·M = −½ ∂L/∂M; written to `out`, which may be M, where one is given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +67,9 @@ class FactoredMoments:
         """S M Λ."""
         return np.asarray(self.second_moment @ M @ self.covariance)
 
-    def residual(self, M: Array) -> Array:
+    def residual(self, M: Array, out: Array | None = None) -> Array:
         """G = C − S M Λ."""
-        return self.correlation - self.quadratic(M)
+        return np.subtract(self.correlation, self.quadratic(M), out=out)
 
     def eigenform(self) -> tuple[DiagonalMoments, Array, Array]:
         """Moments in the eigenbases of S (left) and Λ (right), with the two bases as columns.
@@ -95,11 +95,10 @@ class DiagonalMoments:
         """W∘M."""
         return self.weights * M
 
-    def residual(self, M: Array) -> Array:
+    def residual(self, M: Array, out: Array | None = None) -> Array:
         """G = C − W∘M."""
-        G = self.weights * M
-        np.subtract(self.correlation, G, out=G)
-        return G
+        G = np.multiply(self.weights, M, out=out)
+        return np.subtract(self.correlation, G, out=G)
 
     def eigenform(self) -> tuple[DiagonalMoments, None, None]:
         """Itself: no rotation is needed."""
@@ -120,9 +119,9 @@ class DenseMoments:
         product = flat @ self.feature_moment
         return np.asarray(product.reshape(M.shape).swapaxes(-1, -2))
 
-    def residual(self, M: Array) -> Array:
+    def residual(self, M: Array, out: Array | None = None) -> Array:
         """G = C − E[zzᵀ]·M."""
-        return self.correlation - self.quadratic(M)
+        return np.subtract(self.correlation, self.quadratic(M), out=out)
 
     def eigenform(self) -> tuple[DenseMoments, None, None]:
         """Itself: a sample's E[zzᵀ] has no product structure to diagonalise."""

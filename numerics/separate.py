@@ -118,11 +118,22 @@ class SeparateAttention:
         v, K, Q = self._blocks(theta)
         return self._pullback(v, K, Q, self._times_value(v, K), G)
 
-    def velocity(self, theta: Array, residual: Callable[[Array], Array]) -> Array:
-        """−½ ∂L/∂θ for a residual M ↦ G; `pullback` that shares its products with `matrix`."""
+    def workspace(self, dtype: Any) -> tuple[Array, Array]:
+        """Arrays in which `velocity` keeps what it does not return."""
+        D = self.dimension
+        return np.empty((self.pairs, D), dtype), np.empty((D, D), dtype)
+
+    def velocity(
+        self,
+        theta: Array,
+        residual: Callable[[Array, Array], Array],
+        workspace: tuple[Array, Array],
+    ) -> Array:
+        """−½ ∂L/∂θ for a residual (M, out) ↦ G; `pullback` that shares products with `matrix`."""
         v, K, Q = self._blocks(theta)
-        vK = self._times_value(v, K)
-        return self._pullback(v, K, Q, vK, residual(np.dot(vK.T, Q)))
+        vK = self._times_value(v, K, out=workspace[0])
+        M = np.dot(vK.T, Q, out=workspace[1])
+        return self._pullback(v, K, Q, vK, residual(M, M))
 
     def _pullback(self, v: Array, K: Array, Q: Array, vK: Array, G: Array) -> Array:
         H = self.heads

@@ -50,7 +50,7 @@ class GradientSystem(Trainable, Protocol):
 
 
 class AttentionSystem:
-    """A linear attention model bound to moments.
+    """A linear attention model bound to moments. One thread at a time may use it.
 
     Raises
     ------
@@ -73,14 +73,18 @@ class AttentionSystem:
             raise ValueError(f"model has dimension {model.dimension}, but the moments have {D}")
         self.model, self.moments = model, moments
         self.size = model.size
+        self._workspace = model.workspace(np.result_type(moments.correlation, np.float32))
 
     def loss(self, theta: Array) -> Array:
         """L at states (..., size); no factor ½."""
         return matrix_loss(self.moments, self.model.matrix(theta))
 
     def velocity(self, theta: Array) -> Array:
-        """−½ ∂L/∂θ ([L] Eq. 5)."""
-        return self.model.velocity(theta, self.moments.residual)
+        """−½ ∂L/∂θ ([L] Eq. 5), a fresh array; the intermediate products reuse one workspace."""
+        workspace = self._workspace
+        if theta.dtype != workspace[0].dtype:
+            workspace = self.model.workspace(np.result_type(theta, self.moments.correlation))
+        return self.model.velocity(theta, self.moments.residual, workspace)
 
     def jvp(self, theta: Array, direction: Array) -> Array:
         """Derivative of the velocity along a direction, at the cost of about two velocities."""

@@ -71,9 +71,9 @@ def test_pushforward_tangent_and_pullback_are_one_linear_map(name):
     pulled = model.pullback(theta, G)
     assert_same(tangent.T @ G.ravel(), pulled)
     assert np.sum(G * forward) == pytest.approx(pulled @ direction, rel=1e-12)
-    assert_same(model.velocity(theta, lambda M: G), pulled)
+    assert_same(model.velocity(theta, lambda M, out: G, model.workspace(float)), pulled)
     seen = []
-    model.velocity(theta, lambda M: (seen.append(M.copy()), G)[1])
+    model.velocity(theta, lambda M, out: (seen.append(M.copy()), G)[1], model.workspace(float))
     assert_same(seen[0], model.matrix(theta))
 
 
