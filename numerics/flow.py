@@ -49,8 +49,7 @@ def gradient_flow(
     initial : (size,)
         θ(0), from ``model.pack`` or ``model.initial_weights``.
     duration : float
-        Flow time, > 0; a unit of time is τ divided by the square of the loss' units per weight:
-        a mode λ_d is learned at t ≈ τ/(λ_d² v_0).
+        Flow time, > 0, in the unit of τ: ATTN_S learns a mode λ_d at t ≈ τ/(λ_d² v_0).
     times : (T,), optional
         Increasing times in [0, duration] to record; by default the solver's own steps, which
         are dense where the loss moves, or 2,001 log-spaced times where those would take more
