@@ -1,9 +1,10 @@
 """Closed forms of the training dynamics of in-context learning in attention.
 
-Every function takes floats, arrays of any array library, `fractions.Fraction`, mpmath numbers and
-SymPy symbols. Loss L = E(ŷ − y_q)², without a ½; N counts context pairs; flow τ dW/dt = −½ ∂L/∂W.
-The proofs are in `analytic.derivations`, which alone imports SymPy. [L] is Zhang, Singh, Latham,
-Saxe (2025), arXiv 2501.16265v2.
+The formulas take floats, arrays of any array library, `fractions.Fraction`, mpmath numbers and
+SymPy symbols; what needs an order or an eigenproblem (`saddle_path`, `stability_index`,
+`general_modes`, `principal_component_prediction`) takes numbers only. Loss L = E(ŷ − y_q)², without
+a ½; N counts context pairs; flow τ dW/dt = −½ ∂L/∂W. The proofs are in `analytic.derivations`,
+which alone imports SymPy. [L] is Zhang, Singh, Latham, Saxe (2025), arXiv 2501.16265v2.
 """
 
 from .conventions import Convention

@@ -112,7 +112,8 @@ def rotation_eigenvalues(
     if i == d:
         raise ValueError(f"unlearned must differ from learned, got {d} for both")
     lam, s, gain = modes.eigenvalues, modes.feature, modes.gain
-    if not is_object(modes.growth) and bool((modes.growth[..., i] == 0).any()):
+    xp = modes.growth.__array_namespace__()
+    if not is_object(modes.growth) and bool(xp.any(modes.growth[..., i] == 0)):
         raise ValueError(f"learned must be a mode with ω > 0, got {i} whose ω is 0")
     u = cbrt(modes.coefficient[..., i])
     key, query = u**4 * s[..., d] * lam[..., i], u**4 * s[..., i] * lam[..., d]

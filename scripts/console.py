@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 MISUSE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 class InputError(Exception):
@@ -65,7 +66,7 @@ def run(body: Callable[[list[str] | None], int], argv: list[str] | None, program
         # The reader (`head`, say) has had enough; keep the interpreter from flushing again.
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return BROKEN_PIPE
     except (InputError, OSError) as error:
         print(f"{program}: error: {one_line(error)}", file=sys.stderr)
         return MISUSE
@@ -98,6 +99,8 @@ def check_writable(path: str | Path, argument: str, *, suffixes: Sequence[str] =
 
     Links are followed. `suffixes` lists the endings that are allowed, in small letters.
     """
+    if not str(path).strip():
+        raise InputError(f"{argument}: must name a file, got nothing")
     target = Path(os.path.realpath(path))
     if suffixes and target.suffix.lower() not in suffixes:
         raise InputError(f"{argument}: must end in {' or '.join(suffixes)}, got {path}")
@@ -205,6 +208,14 @@ def colours(stream: Any = None) -> bool:
 def paint(text: str, code: str) -> str:
     """`text` between ANSI codes (``"1"`` bold, ``"33"`` yellow) where the terminal shows them."""
     return f"\033[{code}m{text}\033[0m" if colours() else text
+
+
+def say(text: str) -> None:
+    """Print a line at once; if the reader has gone, the work goes on without one."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def progress(note: str) -> None:

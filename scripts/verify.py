@@ -40,9 +40,15 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--only", nargs="+", metavar="ID", help="run these claims, e.g. L11 B2")
     size = p.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="under a minute (the default)")
-    size.add_argument("--full", action="store_true", help="more seeds, longer ladders")
+    size.add_argument("--full", action="store_true", help="larger samples, more seeds and searches")
     p.add_argument("--controls", action="store_true", help="run the negative controls as well")
-    p.add_argument("--seed", type=console.integer(0), default=0, help="of all random draws (0)")
+    p.add_argument(
+        "--seed",
+        type=console.integer(0),
+        default=0,
+        help="of samples, random starts and bases (0); the initial weights of cascades, whose "
+        "drops may coincide, have seeds of their own",
+    )
     p.add_argument(
         "--out", default="report", metavar="DIR", help="folder for the report (./report)"
     )
@@ -74,15 +80,16 @@ def print_list(claims: list[Claim]) -> None:
 
 def run_claims(claims: list[Claim], args: argparse.Namespace) -> tuple[list[Record], bool]:
     """Run the claims with a live table; also say whether Ctrl-C cut the run short."""
+    from tqdm import tqdm
+
     from claims.base import Settings
     from report.record import run_claim
     from report.text import terminal_header, terminal_row
-    from tqdm import tqdm
 
     settings = Settings(full=args.full, seed=args.seed)
     width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 160
     colours = {"holds": "32", "narrower": "33", "fails": "31"}
-    print(console.paint(terminal_header(args.controls), "1"), flush=True)
+    console.say(console.paint(terminal_header(args.controls), "1"))
     records: list[Record] = []
     bar = tqdm(total=len(claims), leave=False, disable=not sys.stderr.isatty(), file=sys.stderr)
     try:
@@ -92,7 +99,7 @@ def run_claims(claims: list[Claim], args: argparse.Namespace) -> tuple[list[Reco
             records.append(record)
             row = terminal_row(record, width)
             with bar.external_write_mode(file=sys.stdout):
-                print(console.paint(row, colours[record.verdict]), flush=True)
+                console.say(console.paint(row, colours[record.verdict]))
             bar.update()
     except KeyboardInterrupt:
         return records, True
@@ -121,10 +128,16 @@ def write_report(records: list[Record], args: argparse.Namespace, folder: Path) 
     from report.text import markdown
 
     about = facts(args)
-    results = json.dumps([r.as_json() for r in records], indent=1, ensure_ascii=False) + "\n"
+    results = json.dumps(
+        [r.as_json() for r in records], indent=1, ensure_ascii=False, allow_nan=False
+    )
+    results += "\n"
     console.write_atomically(folder / "report.html", html(records, about))
     console.write_atomically(folder / "report.md", markdown(records, about))
     console.write_atomically(folder / "report.json", results)
+    for old in (folder / "pictures").glob("*.svg"):
+        if old.stem not in {record.id for record in records}:
+            old.unlink()
     for record in records:
         if record.picture:
             console.write_atomically(folder / "pictures" / f"{record.id}.svg", record.picture)
@@ -134,7 +147,9 @@ def write_report(records: list[Record], args: argparse.Namespace, folder: Path) 
 
 def prepare_folder(name: str) -> Path:
     """Make the report's folders, or say why that cannot be."""
-    folder = Path(name)
+    if not name.strip():
+        raise console.InputError("--out: must name a folder, got nothing")
+    folder = Path(name).resolve()
     with console.blame("--out"):
         (folder / "pictures").mkdir(parents=True, exist_ok=True)
     for file in (folder / "report.html", folder / "pictures" / "L1.svg"):
@@ -149,11 +164,12 @@ def body(argv: list[str] | None) -> int:
     if args.list:
         print_list(claims)
         return 0
-    if args.json:
-        console.check_writable(args.json, "--json")
     folder = prepare_folder(args.out)
+    if args.json is not None:
+        console.check_writable(args.json, "--json")
     records, interrupted = run_claims(claims, args)
-    write_report(records, args, folder)
+    if records:
+        write_report(records, args, folder)
     return conclude(records, folder, interrupted)
 
 
@@ -161,18 +177,21 @@ def conclude(records: list[Record], folder: Path, interrupted: bool) -> int:
     """Print the summary and what failed, and choose the exit status."""
     from report.text import summary
 
-    print(summary(records))
+    if not records:
+        print(f"{PROGRAM}: interrupted before a claim was finished", file=sys.stderr)
+        return console.INTERRUPTED
+    console.say(summary(records))
     status = 0
     for record in records:
         if record.verdict == "fails":
             bad = [c.quantity for c in record.checks if not c.holds and not c.beyond]
-            print(f"{record.id} fails: {'; '.join(bad) or record.note}")
+            console.say(f"{record.id} fails: {'; '.join(bad) or record.note}")
             status = 1
         for check in record.checks:
             if check.flips is False:
-                print(f"{record.id}: the control of “{check.quantity}” does not flip")
+                console.say(f"{record.id}: the control of “{check.quantity}” does not flip")
                 status = 1
-    print(f"report: {os.path.join(folder, 'report.html')}")
+    console.say(f"report: {os.path.relpath(folder / 'report.html')}")
     if interrupted:
         print(f"{PROGRAM}: interrupted; the report holds what was finished", file=sys.stderr)
         return console.INTERRUPTED

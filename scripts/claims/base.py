@@ -213,6 +213,20 @@ def same(
     return Check(quantity, *shown, differing, 0.0, "a count or an order", perturbed, beyond)
 
 
+def at_least(quantity: str, least: int, measured: int, *, control: Callable[[], int]) -> Check:
+    """Check that a search found enough for its result to mean something."""
+    missing = float(max(0, least - measured))
+    return Check(
+        f"{quantity}, at least",
+        least,
+        measured,
+        missing,
+        0.0,
+        "a search that finds little shows little",
+        lambda: at_least(quantity, least, control(), control=control),
+    )
+
+
 def shrinks(
     quantity: str,
     parameter: ArrayLike,
@@ -245,7 +259,7 @@ def shrinks(
         return shrinks(quantity, x, again, m, exponent, because, slack=slack)
 
     return Check(
-        quantity=f"{quantity}: exponent of the error (errors {_brief(errors)})",
+        quantity=f"{quantity}: exponent of the error, at least (errors {_brief(errors)})",
         predicted=exponent,
         measured=fitted,
         error=float(np.maximum(0.0, (exponent - fitted) * np.sign(exponent))),

@@ -6,9 +6,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import style
 
 import analytic
+import style
 from claims.base import Check, Evidence, Settings, agree, claim, same, shrinks, within_noise
 from claims.cases import EPS, eigenbasis
 from numerics import (
@@ -108,7 +108,7 @@ def _other_basis(seed: int) -> Check:
     "B4",
     source="derived",
     kind="identity",
-    statement="Hessian index at every fixed point: #{(i∈S, d∉S): gain_d > gain_i}; escape times",
+    statement="Hessian index at every fixed point: #{(i∈S, d∉S): gain_d > gain_i}; escape rates",
     regime="ATTN_S at the ansatz of each S; ATTN_M at 0: index H, rate ‖ΛΩΛ‖_F/τ",
 )
 def stability_of_all(settings: Settings) -> Evidence:

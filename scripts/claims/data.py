@@ -6,9 +6,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import style
 
 import analytic
+import style
 from claims.base import Evidence, Settings, agree, claim, same, within_noise
 from claims.cases import EPS, reference_task
 from numerics import (

@@ -53,3 +53,8 @@ def nearest(found: np.ndarray, points: np.ndarray) -> list[int]:
 def mismatch(found: np.ndarray, points: np.ndarray) -> int:
     """How many matrices equal none of the points."""
     return nearest(found, points).count(-1)
+
+
+def distinct(found: np.ndarray, points: np.ndarray) -> int:
+    """How many of the points are among the matrices."""
+    return len({i for i in nearest(found, points) if i >= 0})

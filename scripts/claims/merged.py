@@ -6,10 +6,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import style
 
 import analytic
-from claims.base import Check, Evidence, Settings, agree, claim, same, shrinks
+import style
+from claims.base import Check, Evidence, Settings, agree, at_least, claim, same, shrinks
 from claims.cases import CONTEXT, EPS, reference_task
 from numerics import (
     AttentionSystem,
@@ -54,6 +54,9 @@ def two_fixed_points(settings: Settings) -> Evidence:
     def others(target: np.ndarray) -> int:
         return [_nearest(M, [0 * target, target]) for M in functions].count(-1)
 
+    def seen(target: np.ndarray) -> int:
+        return len({_nearest(M, [0 * target, target]) for M in functions} - {-1})
+
     gradient_scale = 2 * float(np.linalg.norm(moments.correlation))
     checks = [
         agree("|∂L/∂θ| at M*", 0.0, star.gradient_norm, 200 * EPS, "rounding of the gradient",
@@ -68,6 +71,8 @@ def two_fixed_points(settings: Settings) -> Evidence:
               zero.escape_rate, 200 * EPS, "rounding of the eigenvalue solver"),
         same("roots of the gradient that are neither 0 nor M*", 0, others(best),
              control=lambda: others(1.01 * best)),
+        at_least("of 0 and M*, seen among the roots", 2, seen(best),
+                 control=lambda: seen(1.01 * best)),
     ]  # fmt: skip
 
     def draw(ax: Any) -> None:

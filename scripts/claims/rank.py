@@ -6,12 +6,12 @@ from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
-import style
 
 import analytic
-from claims.base import Evidence, Settings, agree, claim, same
+import style
+from claims.base import Evidence, Settings, agree, at_least, claim, same
 from claims.cases import EPS, eigenbasis
-from claims.landscape import find_functions, mismatch, set_of_functions
+from claims.landscape import distinct, find_functions, mismatch, set_of_functions
 from numerics import (
     AttentionSystem,
     Cascade,
@@ -101,11 +101,10 @@ def multiples_of_rank(settings: Settings) -> Evidence:
             ax.plot(run.t, run.loss, color=shade, label=f"R = {rank}")
         style.loss_axes(ax, log_time=True)
         ax.set_xlim(left=1e3)
-        ax.legend()
+        ax.legend(loc="lower left")
 
-    return Evidence(
-        checks, draw, f"longest to shortest wait: at least {min(ratios.values()):.2g} times"
-    )
+    gap = min(ratios.values())
+    return Evidence(checks, draw, f"long waits exceed brief ones by a factor of {gap:.2g} or more")
 
 
 def _waits(run: Trajectory, heights: np.ndarray) -> np.ndarray:
@@ -142,6 +141,11 @@ def landscape(settings: Settings) -> Evidence:
         same(f"roots at R = {R} that are none of the 8 (found {len(found)})", 0,
              mismatch(found, predicted),
              control=partial(mismatch, found, 1.01 * predicted))
+        for R, found in roots.items()
+    ]  # fmt: skip
+    checks += [
+        at_least(f"distinct points among the roots at R = {R}", 4, distinct(found, predicted),
+                 control=partial(distinct, found, 1.01 * predicted))
         for R, found in roots.items()
     ]  # fmt: skip
     checks += [
@@ -190,7 +194,7 @@ def _gradients_at_embedded_points(
     "L18",
     source="[L] App. F.1",
     kind="identity",
-    statement="blocks of W^V and W^KQ that the reduced form lacks stay at zero once there",
+    statement="blocks of W^V and W^KQ of ATTN_M that the reduced form lacks stay at zero",
     regime="law of (w, ε) symmetric about zero: population, or a sample with its mirror images",
 )
 def zero_blocks(settings: Settings) -> Evidence:

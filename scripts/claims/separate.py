@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import style
 
 import analytic
-from claims.base import Evidence, Settings, agree, claim, same, shrinks
+import style
+from claims.base import Evidence, Settings, agree, at_least, claim, same, shrinks
 from claims.cases import CONTEXT, EIGENVALUES, EPS, SEEDS, cascade_run, eigenbasis, reference_task
-from claims.landscape import find_functions, mismatch, nearest, set_of_functions
+from claims.landscape import distinct, find_functions, mismatch, set_of_functions
 from numerics import (
     AttentionSystem,
     LinearTask,
@@ -52,6 +52,8 @@ def fixed_points(settings: Settings) -> Evidence:
              control=lambda: [int((gradients(1.0) > 1e-6).sum())] * 3),
         same("roots of the gradient that are none of the 8 (D = 3)", 0,
              mismatch(found, predicted), control=lambda: mismatch(found, 1.01 * predicted)),
+        at_least("distinct points among the roots", 6, distinct(found, predicted),
+                 control=lambda: distinct(found, 1.01 * predicted)),
     ]  # fmt: skip
 
     def draw(ax: Any) -> None:
@@ -63,7 +65,7 @@ def fixed_points(settings: Settings) -> Evidence:
         ax.set_ylabel("|∂L/∂θ|")
         ax.legend(ncols=2)
 
-    seen = len({i for i in nearest(found, predicted) if i >= 0})
+    seen = distinct(found, predicted)
     return Evidence(
         checks, draw, f"{len(found)} roots from random starts, {seen} of the 8 among them"
     )
@@ -198,6 +200,9 @@ def plateaus(settings: Settings) -> Evidence:
 
     def draw(ax: Any) -> None:
         style.loss_curves(ax, runs[1e-2], plateaus=predicted)
+        ax.set_xscale("log")
+        ax.set_xlim(200, 30_000)
+        ax.legend(loc="lower left")
 
     return Evidence(checks, draw)
 

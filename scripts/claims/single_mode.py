@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import style
 
 import analytic
+import style
 from claims.base import Check, Evidence, Settings, agree, claim, shrinks
 from claims.cases import CONTEXT, EIGENVALUES, cascade_run, eigenbasis, reference_task
 from numerics import (

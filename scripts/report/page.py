@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from report.record import Record
-from report.text import number, outcome, short, summary
+from report.text import figures_of, number, outcome, short, summary
 
 CSS = """
 :root { color-scheme: light; }
@@ -41,9 +41,10 @@ def html(records: Sequence[Record], settings: dict[str, str]) -> str:
 <h1>In-context learning in linear attention: every claim, checked</h1>
 <p class="lead">{escape(summary(records))}.</p>
 <dl>{facts}</dl>
-<div class="wide"><table><thead><tr><th>id</th><th>statement</th><th>source</th><th>error</th>
-<th>tolerance</th><th>verdict</th></tr></thead><tbody>{rows}</tbody></table></div>
-<p class="lead">Error and tolerance are those of the check that comes closest to failing.
+<div class="wide"><table><thead><tr><th>id</th><th>statement</th><th>source</th><th>predicted</th>
+<th>measured</th><th>error</th><th>tolerance</th><th>verdict</th></tr></thead><tbody>{rows}</tbody></table></div>
+<p class="lead">Predicted, measured, error and tolerance are those of the check that comes closest
+to failing; below are all.
 <em>narrower</em>: the claim holds in the regime given, and a check outside it fails.</p>
 {sections}
 </body></html>
@@ -51,12 +52,10 @@ def html(records: Sequence[Record], settings: dict[str, str]) -> str:
 
 
 def _row(r: Record) -> str:
-    error, tolerance = (
-        (short(r.decisive.error), short(r.decisive.tolerance)) if r.decisive else ("–", "–")
-    )
+    figures = "".join(f"<td class='n'>{escape(text)}</td>" for text in figures_of(r))
     return (
         f'<tr><td><a href="#{r.id}">{r.id}</a></td><td>{escape(r.statement)}</td>'
-        f"<td>{escape(r.source)}</td><td class='n'>{error}</td><td class='n'>{tolerance}</td>"
+        f"<td>{escape(r.source)}</td>{figures}"
         f"<td class='verdict {r.verdict}'>{r.verdict}</td></tr>"
     )
 

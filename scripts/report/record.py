@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import time
 import traceback
 from dataclasses import dataclass, field
@@ -61,8 +62,8 @@ class Record:
             "kind": self.kind,
             "statement": self.statement,
             "regime": self.regime,
-            "predicted": main.predicted if main else None,
-            "measured": main.measured if main else None,
+            "predicted": _finite(main.predicted) if main else None,
+            "measured": _finite(main.measured) if main else None,
             "error": _finite(main.error) if main else None,
             "tolerance": main.tolerance if main else None,
             "verdict": self.verdict,
@@ -89,9 +90,9 @@ def _check_as_json(check: CheckRecord) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """NaN and infinity are no JSON numbers; they are written as text."""
-    if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
-        return str(value)
+    """NaN and infinity are no JSON numbers; null stands for them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return [_finite(v) for v in value] if isinstance(value, list) else value
 
 

@@ -16,6 +16,8 @@ def number(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, list):
+        if len(value) > 1 and all(v == value[0] for v in value):
+            return f"{len(value)} × {number(value[0])}"
         shown = ", ".join(number(v) for v in value[:8])
         return f"[{shown}{', …' if len(value) > 8 else ''}]"
     if isinstance(value, bool):
@@ -32,12 +34,19 @@ def short(value: float | None) -> str:
     return "0" if value == 0 else f"{value:.1e}"
 
 
+def figures_of(record: Record) -> tuple[str, str, str, str]:
+    """Prediction, measurement, error and tolerance of the check that comes closest to failing."""
+    main = record.decisive
+    if main is None:
+        return ("–",) * 4
+    return number(main.predicted), number(main.measured), short(main.error), short(main.tolerance)
+
+
 def terminal_row(record: Record, width: int) -> str:
     """One line of the live table."""
-    main = record.decisive
-    error, tolerance = (short(main.error), short(main.tolerance)) if main else ("–", "–")
-    head = f"{record.id:<4} {MARKS[record.verdict]:<9}{error:>9} {tolerance:>9} "
-    head += f"{record.seconds:>6.1f}s  "
+    predicted, measured, error, tolerance = figures_of(record)
+    head = f"{record.id:<4} {MARKS[record.verdict]:<9}{predicted[:11]:>11} {measured[:11]:>11} "
+    head += f"{error:>8} {tolerance:>9} {record.seconds:>5.1f}s  "
     if record.controls_flip is not None:
         count = sum(bool(check.flips) for check in record.checks)
         head += f"{count:>3}/{len(record.checks):<3} "
@@ -49,7 +58,10 @@ def terminal_row(record: Record, width: int) -> str:
 def terminal_header(controls: bool) -> str:
     """The header of the live table."""
     flips = "flipped " if controls else ""
-    return f"{'id':<4} {'verdict':<9}{'error':>9} {'tolerance':>9} {'time':>7}  {flips}statement"
+    return (
+        f"{'id':<4} {'verdict':<9}{'predicted':>11} {'measured':>11} {'error':>8} "
+        f"{'tolerance':>9} {'time':>6}  {flips}statement"
+    )
 
 
 def summary(records: Sequence[Record]) -> str:
@@ -58,7 +70,7 @@ def summary(records: Sequence[Record]) -> str:
     parts = [f"{verdicts[v]} {word}" for v, word in
              (("holds", "hold"), ("narrower", "hold in a narrower regime"), ("fails", "fail"))
              if verdicts[v] or v != "narrower"]  # fmt: skip
-    line = f"{len(records)} claims: " + ", ".join(parts)
+    line = f"{len(records)} claim{'s' if len(records) != 1 else ''}: " + ", ".join(parts)
     checks = [c for r in records for c in r.checks if c.flips is not None]
     if checks:
         line += f"; {sum(bool(c.flips) for c in checks)} of {len(checks)} negative controls flip"
@@ -69,15 +81,12 @@ def markdown(records: Sequence[Record], settings: dict[str, str]) -> str:
     """The whole report as Markdown; pictures are files beside it."""
     lines = ["# Claims", "", summary(records) + ".", ""]
     lines += [f"- {key}: {value}" for key, value in settings.items()]
-    lines += ["", "| id | source | kind | statement | error | tolerance | verdict |",
-              "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    lines += ["", "| id | source | kind | statement | predicted | measured | error | tolerance "
+              "| verdict |", "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for r in records:
-        error, tolerance = (
-            (short(r.decisive.error), short(r.decisive.tolerance)) if r.decisive else ("–", "–")
-        )
         lines.append(
             f"| [{r.id}](#{r.id.lower()}) | {cell(r.source)} | {r.kind} | {cell(r.statement)} "
-            f"| {error} | {tolerance} | {r.verdict} |"
+            f"| {' | '.join(figures_of(r))} | {r.verdict} |"
         )
     for r in records:
         lines += _markdown_section(r)

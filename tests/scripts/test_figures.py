@@ -6,15 +6,15 @@ import math
 import xml.etree.ElementTree as ElementTree
 from types import SimpleNamespace
 
-import figures
 import matplotlib
 import numpy as np
 import pytest
+
+import analytic
+import figures
 from drawing import CATALOGUE, load
 from drawing.base import HEADER, Settings, thin
 from drawing.runs import CONTEXT, FOUR, HARMONIC
-
-import analytic
 
 
 def read(path):

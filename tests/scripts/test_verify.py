@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import verify
 from claims import all_claims
 from claims.base import Claim, Evidence, Settings, agree, same, shrinks, within_noise
@@ -73,6 +74,8 @@ def test_list_runs_nothing(capsys, tmp_path):
         (["--json", "/no/such/folder/r.json"], "--json"),
         (["--out", "/proc/iclflow"], "--out"),
         (["--quick", "--full"], "--full"),
+        (["--out", ""], "--out"),
+        (["--out", "r", "--json", ""], "--json"),
         (["--loud"], "--loud"),
     ],
 )
@@ -82,7 +85,7 @@ def test_misuse_is_one_line_and_status_2(argv, word, capsys, monkeypatch, tmp_pa
     error = capsys.readouterr().err.strip()
     assert word in error
     assert "\n" not in error
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_failing_claim_gives_status_1(monkeypatch, tmp_path, capsys):
@@ -120,6 +123,51 @@ def test_interrupt_keeps_what_is_finished(monkeypatch, tmp_path, capsys):
     results = json.loads((tmp_path / "r" / "report.json").read_text(encoding="utf-8"))
     assert [r["id"] for r in results] == ["X1"]
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_an_early_interrupt_leaves_the_last_report(monkeypatch, tmp_path, capsys):
+    def interrupted(_settings):
+        raise KeyboardInterrupt
+
+    (tmp_path / "report.json").write_text("the last one")
+    claims = [Claim("X1", "here", "identity", "never ends", "always", interrupted)]
+    monkeypatch.setattr("claims.all_claims", lambda: claims)
+    assert verify.main(["--out", str(tmp_path)]) == 130
+    assert (tmp_path / "report.json").read_text() == "the last one"
+
+
+def test_pictures_of_other_runs_are_removed(monkeypatch, tmp_path):
+    claims = [
+        Claim("X1", "here", "identity", "two", "always", lambda _: Evidence([same("two", 2, 2)]))
+    ]
+    monkeypatch.setattr("claims.all_claims", lambda: claims)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "X9.svg").write_text("old")
+    assert verify.main(["--out", str(tmp_path)]) == 0
+    assert [p.name for p in (tmp_path / "pictures").iterdir()] == ["X1.svg"]
+
+
+def test_json_has_null_for_what_is_no_number(monkeypatch, tmp_path):
+    def missing(_settings):
+        return Evidence([agree("height", [1.0, 2.0], [1.0, np.nan], 1e-3, "rounding")])
+
+    claims = [Claim("X1", "here", "identity", "no plateau", "never", missing)]
+    monkeypatch.setattr("claims.all_claims", lambda: claims)
+    assert verify.main(["--out", str(tmp_path)]) == 1
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    text = (tmp_path / "report.json").read_text(encoding="utf-8")
+    (record,) = json.loads(text, parse_constant=refuse)
+    assert record["measured"] is None
+    assert record["error"] is None
+
+
+def test_a_reader_that_leaves_does_not_stop_the_report(tmp_path):
+    command = f"{sys.executable} scripts/verify.py --only L3 --out {tmp_path} | true"
+    subprocess.run(["bash", "-c", command], cwd=ROOT, check=True, capture_output=True)
+    assert (tmp_path / "report.json").is_file()
 
 
 def test_narrower_when_only_checks_beyond_the_regime_fail():
