@@ -15,7 +15,7 @@ from pathlib import Path
 import console
 from drawing import CATALOGUE, load
 
-PROGRAM = "figures"
+PROGRAM = "figures.py"
 RESOLUTION = 200  # dots per inch of the PNG
 
 
@@ -34,15 +34,18 @@ def parser() -> console.Parser:
 
 def chosen(names: list[str]) -> list[str]:
     """The figures asked for, in the order given and once each; all of them by default."""
+    names = [name.lower() for name in names]
     for name in names:
         if name not in CATALOGUE:
-            raise console.InputError(f"no figure named {name!r} (see {PROGRAM} --list)")
+            raise console.InputError(f"NAME: no figure {name!r}; there are {', '.join(CATALOGUE)}")
     return list(dict.fromkeys(names)) or list(CATALOGUE)
 
 
 def folder(path: str, names: list[str]) -> Path:
     """The output folder, made if absent, with room to write every file."""
-    out = Path(path)
+    if not path.strip():
+        raise console.InputError("--out: must name a folder, got nothing")
+    out = Path(path).resolve()
     with console.blame("--out"):
         out.mkdir(parents=True, exist_ok=True)
     for name in names:
