@@ -14,6 +14,15 @@ from numerics.drops import (
     find_plateaus,
 )
 from numerics.flow import gradient_flow, system_flow
+from numerics.layer import AttentionLayer
+from numerics.layer_moments import (
+    LayerMomentsSystem,
+    LinearLayerMoments,
+    layer_features,
+    linear_layer_moments,
+)
+from numerics.layer_system import LayerSystem
+from numerics.layer_tokens import tokens_of
 from numerics.merged import MergedAttention
 from numerics.moments import (
     DenseMoments,
@@ -36,12 +45,16 @@ from numerics.trajectory import Trajectory
 from numerics.whole_layer import WholeLinearLayer, antithetic
 
 __all__ = [
+    "AttentionLayer",
     "AttentionSystem",
     "Cascade",
     "ConvolutionalNetwork",
     "DenseMoments",
     "DiagonalMoments",
     "FactoredMoments",
+    "LayerMomentsSystem",
+    "LayerSystem",
+    "LinearLayerMoments",
     "LinearTask",
     "MeasuredPlateaus",
     "MergedAttention",
@@ -62,6 +75,8 @@ __all__ = [
     "gradient",
     "gradient_descent",
     "gradient_flow",
+    "layer_features",
+    "linear_layer_moments",
     "loss",
     "matrix_loss",
     "minimiser",
@@ -75,4 +90,5 @@ __all__ = [
     "stability",
     "system_flow",
     "task_cascade",
+    "tokens_of",
 ]

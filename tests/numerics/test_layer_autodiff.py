@@ -1,0 +1,50 @@
+"""The layer's hand-written gradient against automatic differentiation of all tokens."""
+
+import numpy as np
+import pytest
+
+from numerics.layer import AttentionLayer
+from tests.numerics.support import EPS, assert_same, state
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch==2.13.0")
+
+
+def torch_loss(layer, weights, X, y):
+    """Every output token of the layer, with W^V written in full; then the last entry."""
+    a, *rest = weights
+    K = layer.dimension + 1
+    values = torch.cat([torch.zeros(layer.heads, K - 1, K, dtype=a.dtype), a[:, None]], dim=1)
+    if layer.rank is None:
+        queries, keys = X[:, None] @ rest[0], X[:, None]
+    else:
+        keys, queries = (X[:, None] @ w.transpose(-1, -2) for w in rest)
+    scores = queries @ keys.transpose(-1, -2)  # (P, H, query, token)
+    if layer.attention == "softmax":
+        scores = torch.softmax(scores, dim=-1)
+    elif layer.divide_by_context:
+        scores = scores / (X.shape[1] - 1)
+    out = (scores @ (X[:, None] @ values.transpose(-1, -2))).sum(dim=1)
+    return torch.mean((out[:, -1, -1] - y) ** 2)
+
+
+@pytest.mark.parametrize("dimension", [3, 7])
+@pytest.mark.parametrize("rank", [None, 1, 3])
+@pytest.mark.parametrize("attention", ["linear", "softmax", "linear/N"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_loss_and_gradient(dimension, rank, attention, dtype):
+    kind, _, divide = attention.partition("/")
+    layer = AttentionLayer(dimension, 4, rank, kind, bool(divide))
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((40, 12, dimension + 1)).astype(dtype)
+    X[:, -1, -1] = 0
+    y = generator.standard_normal(40).astype(dtype)
+    theta = state(layer.size, scale=0.3).astype(dtype)
+    weights = [torch.tensor(w, requires_grad=True) for w in layer.unpack(theta)]
+    expected = torch_loss(layer, weights, torch.tensor(X), torch.tensor(y))
+    expected.backward()
+    loss, gradient = layer.loss_and_gradient(theta, X, y, chunk=16)
+    eps = float(np.finfo(dtype).eps)
+    assert loss == pytest.approx(expected.item(), rel=100 * eps)
+    by_autodiff = np.concatenate([w.grad.numpy().ravel() for w in weights])
+    assert gradient.dtype == by_autodiff.dtype == dtype
+    assert_same(gradient, by_autodiff, 500 * eps / EPS)

@@ -1,0 +1,116 @@
+"""The whole linear layer from moments against the same layer on its sequences."""
+
+import numpy as np
+import pytest
+
+from numerics import LinearTask, gradient_descent, sample_chunks, sample_sequences
+from numerics.layer import AttentionLayer
+from numerics.layer_moments import (
+    LayerMomentsSystem,
+    LinearLayerMoments,
+    layer_features,
+    linear_layer_moments,
+)
+from numerics.layer_system import LayerSystem
+from numerics.layer_tokens import tokens_of
+from tests.numerics.support import EPS, assert_same, complex_gradient, spd, state
+
+
+def pair(dimension, rank, divide, count=60):
+    """A layer with its two systems on the same sequences."""
+    task = LinearTask(spd(dimension, 1), 5, noise=0.3)
+    sequences = sample_sequences(task, count, rng=0)
+    X, y = tokens_of(sequences), sequences.target
+    layer = AttentionLayer(dimension, 3, rank, divide_by_context=divide)
+    moments = linear_layer_moments([(X, y)], divide_by_context=divide)
+    return layer, LayerSystem(layer, X, y), LayerMomentsSystem(layer, moments)
+
+
+kinds = pytest.mark.parametrize(
+    ("dimension", "rank", "divide"),
+    [(1, None, True), (2, None, False), (3, None, True), (3, 1, False), (3, 2, True), (6, 1, True)],
+)
+
+
+@kinds
+def test_loss_and_velocity_are_the_samples(dimension, rank, divide):
+    layer, sampled, exact = pair(dimension, rank, divide)
+    theta = state(layer.size, scale=0.3)
+    assert_same(exact.velocity(theta), sampled.velocity(theta), 2000)
+    assert_same(exact.loss(theta), sampled.loss(theta), 2000)
+    assert_same(-0.5 * complex_gradient(exact.loss, theta), exact.velocity(theta), 2000)
+    both = np.stack([theta, 0.5 * theta])
+    assert_same(exact.loss(both), [exact.loss(row) for row in both], 2000)
+    assert_same(exact.invariants(both), sampled.invariants(both))
+
+
+@kinds
+def test_coefficients_predict(dimension, rank, divide):
+    layer, sampled, exact = pair(dimension, rank, divide)
+    theta = state(layer.size, scale=0.3)
+    X = sampled._tokens
+    features = layer_features(X, divide_by_context=divide)
+    assert features.shape[1] == (dimension + 1) * (dimension + 2) * dimension // 2
+    assert_same(features @ exact.coefficients(theta), layer.predict(theta, X))
+
+
+@pytest.mark.parametrize("rank", [None, 1, 2])
+def test_a_run_on_moments_is_the_run_on_samples(rank):
+    layer, sampled, exact = pair(3, rank, True, count=300)
+    initial = layer.initial_weights(0.2, rng=1)
+    nudged = initial * (1 + EPS)
+    starts = [(sampled, initial), (exact, initial), (sampled, nudged)]
+    samples, moments, perturbed = (
+        gradient_descent(system, start, 200, 0.1, every=10) for system, start in starts
+    )
+    assert samples.loss[-1] < 0.5 * samples.loss[0]
+    # Each step adds a few roundings, and leaving the saddle amplifies one as much as it does this.
+    for name in ("states", "loss"):
+        reference = getattr(samples, name)
+        growth = np.abs(getattr(perturbed, name) - reference).max()
+        assert np.abs(getattr(moments, name) - reference).max() <= 200 * max(growth, EPS)
+
+
+def test_one_pass_is_chunk_independent_and_streams(monkeypatch):
+    task = LinearTask(spd(2, 1), 5)
+    chunks = [(tokens_of(s), s.target) for s in sample_chunks(task, 50, chunk=7, rng=3)]
+    whole = (np.concatenate([X for X, _ in chunks]), np.concatenate([y for _, y in chunks]))
+    one, many = linear_layer_moments([whole]), linear_layer_moments(iter(chunks))
+    monkeypatch.setattr("numerics.layer_moments.PIECE", 60)
+    pieces = linear_layer_moments([whole])
+    for other in (many, pieces):
+        assert other.count == one.count == 50
+        assert other.energy == pytest.approx(one.energy, rel=1e-13)
+        assert_same(other.correlation, one.correlation)
+        assert_same(other.feature_moment, one.feature_moment)
+
+
+def test_chunks_may_differ_in_length():
+    sets = [sample_sequences(LinearTask(spd(2, 1), n), 10, rng=n) for n in (3, 6)]
+    chunks = [(tokens_of(s), s.target) for s in sets]
+    layer = AttentionLayer(2, 2, divide_by_context=True)
+    theta = state(layer.size, scale=0.4)
+    exact = LayerMomentsSystem(layer, linear_layer_moments(chunks, divide_by_context=True))
+    assert_same(exact.loss(theta), np.mean([layer.loss(theta, X, y) for X, y in chunks]), 2000)
+
+
+def test_misuse_is_named():
+    X, y = np.zeros((3, 4, 3)), np.zeros(3)
+    moments = linear_layer_moments([(X, y)])
+    assert isinstance(moments, LinearLayerMoments)
+    with pytest.raises(ValueError, match="chunks must hold at least one sequence"):
+        linear_layer_moments([])
+    with pytest.raises(ValueError, match="tokens must have shape"):
+        linear_layer_moments([(X, y), (np.zeros((3, 4, 4)), y)])
+    with pytest.raises(ValueError, match="length of target is 2"):
+        linear_layer_moments([(X, y[:2])])
+    with pytest.raises(ValueError, match="tokens must have 3 axes"):
+        layer_features(1.0)
+    with pytest.raises(ValueError, match=r"tokens must have D\+1 >= 2"):
+        layer_features(np.zeros((2, 2, 1)))
+    with pytest.raises(ValueError, match="layer must be linear"):
+        LayerMomentsSystem(AttentionLayer(2, 2, attention="softmax"), moments)
+    with pytest.raises(ValueError, match="layer has dimension 3, but the moments have 2"):
+        LayerMomentsSystem(AttentionLayer(3, 2), moments)
+    with pytest.raises(ValueError, match="layer has divide_by_context True, but"):
+        LayerMomentsSystem(AttentionLayer(2, 2, divide_by_context=True), moments)
