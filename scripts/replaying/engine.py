@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import console
 import numpy as np
 from numpy.typing import NDArray
 
+import console
 from numerics import TwoLayerNetwork
 from numerics.layer import AttentionLayer
 from numerics.layer_moments import LayerMomentsSystem, linear_layer_moments

@@ -13,9 +13,10 @@ from math import isqrt
 from pathlib import Path
 from typing import Any
 
-import console
 import numpy as np
 from numpy.typing import NDArray
+
+import console
 
 Array = NDArray[Any]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import console
 import numpy as np
+
+import console
 import style
 
 from .compare import Comparison

@@ -9,10 +9,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import console
 import numpy as np
 from numpy.typing import NDArray
 
+import console
 import numerics
 from analytic import Convention
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import replay
 from replaying import compare, engine, inputs, theory
 
