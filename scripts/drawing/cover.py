@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import style
 from numpy.typing import NDArray
 
+import style
 from drawing.base import Drawing, Row, Settings, level_rows, rows, thin
 from drawing.runs import FOUR, LossCurve, Run, Setup, loss_curve, separate_run
 from numerics import MergedAttention, gradient_flow, population_moments

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import style
 from numpy.typing import NDArray
 
 import analytic
+import style
 from drawing.base import Drawing, Names, Row, Settings, rows
 from drawing.runs import CONTEXT, FOUR
 from numerics import (

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import style
 from numpy.typing import NDArray
 
 import analytic
+import style
 from drawing.base import Drawing, Names, Row, Settings, level_rows, rows, thin
 from drawing.runs import CONTEXT, FOUR, LossCurve, Run, Setup, loss_curve, separate_run
 from numerics import crossing_times

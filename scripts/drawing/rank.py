@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import style
 from numpy.typing import NDArray
 
 import analytic
+import style
 from drawing.base import Drawing, Row, Settings, level_rows, rows
 from drawing.runs import CONTEXT, HARMONIC, LossCurve, harmonic_curve
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import style
 from numpy.typing import NDArray
 
 import analytic
+import style
 from drawing.base import Drawing, Names, Row, Settings, rows, thin
 from drawing.runs import CONTEXT, HARMONIC, Run, Setup, separate_run
 

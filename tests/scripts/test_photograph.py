@@ -1,6 +1,7 @@
 import numpy as np
-import photograph
 import pytest
+
+import photograph
 
 
 def test_patches_are_what_the_docstring_says():
