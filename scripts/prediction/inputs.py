@@ -81,6 +81,8 @@ def _read_binary(path: Path, key: str | None, where: str) -> Any:
 
 def _key(names: list[str], key: str | None, where: str) -> str:
     listed = ", ".join(names)
+    if not names:
+        raise console.InputError(f"{where}: holds no arrays")
     if key is not None:
         if key not in names:
             raise console.InputError(f"{where}: has no array {key!r}, only {listed}")

@@ -7,13 +7,14 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-import console
 import numpy as np
 from numpy.typing import NDArray
 
+import console
 import numerics
 from analytic import Convention
 
+from .sample import Sample, draw
 from .theory import Prediction
 
 Array = NDArray[Any]
@@ -22,6 +23,8 @@ FLOW_MARGIN = 1.5  # beyond the predicted end
 DETOUR_MARGIN = 30.0  # heads that turn are late for what they gave up
 CONVERGED = 1e-9  # of L(M_0) above the last plateau
 RECORDS = 4000
+MOST_RECORDED = 5e7  # numbers
+DIVERGED = 2.0  # times the initial loss, beyond which a diverging run is not read
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,7 @@ class Measured:
     """A loss curve in our units beside the predicted path.
 
     `heights` and `drop_times` belong to the path's fixed points: NaN and inf where not reached.
+    With `sample` these are the fixed points of the sequences that the run was trained on.
     """
 
     name: str
@@ -37,17 +41,19 @@ class Measured:
     heights: Array
     drop_times: Array
     facts: dict[str, Any]
+    sample: Sample | None = None
 
 
 def _measure(
     name: str, prediction: Prediction, t: Array, loss: Array, facts: dict[str, Any],
-    loss_rate: Array | None = None,
+    loss_rate: Array | None = None, sample: Sample | None = None,
 ) -> Measured:  # fmt: skip
     """Read a curve: drops midway between the path's losses, plateaus where it is flattest.
 
     A curve without its rate may be noisy: there a plateau is the median between two drops.
     """
-    path = np.array([visit.loss for visit in prediction.visits])
+    population = np.array([visit.loss for visit in prediction.visits])
+    path = population if sample is None else sample.plateaus
     drops = numerics.drop_times(t, loss, path, loss_rate=loss_rate)
     edges = np.concatenate([[t[0]], drops, [t[-1]]])
     heights = np.full(len(path), np.nan)
@@ -62,7 +68,7 @@ def _measure(
         quarter, tenth = len(inside) // 4, len(inside) // 10
         part = inside[-tenth - 1 :] if end >= t[-1] else inside[quarter : len(inside) - quarter]
         heights[m] = np.median(loss[part])
-    return Measured(name, t, loss, heights, drops, facts)
+    return Measured(name, t, loss, heights, drops, facts, sample)
 
 
 def run_flow(prediction: Prediction) -> Measured:
@@ -107,22 +113,39 @@ def run_descent(prediction: Prediction, options: argparse.Namespace) -> Measured
     facts: dict[str, Any] = {"steps": steps, "learning_rate": rate, "sequences": count}
     if count:
         console.progress(f"drawing {count} sequences …")
-        moments: Any = numerics.sample_moments(prediction.task, count, rng=[options.seed, 1])
-        best = numerics.minimiser(moments)
-        facts["minimum_loss_of_sample"] = float(numerics.matrix_loss(moments, best))
+        sample = draw(prediction, count, [options.seed, 1])
+        moments: Any = sample.moments
+        facts["minimum_loss_of_sample"] = sample.minimum
+        facts["sample_plateau_losses"] = sample.plateaus.tolist()
+        facts["sample_standard_errors"] = sample.errors.tolist()
     else:
-        moments = numerics.population_moments(prediction.task)
+        sample, moments = None, numerics.population_moments(prediction.task)
     console.progress(f"{steps} steps of gradient descent …")
     run = numerics.gradient_descent(
         numerics.AttentionSystem(prediction.model, moments),
         prediction.initial,
         steps,
         rate,
-        every=max(1, steps // RECORDS),
+        every=max(1, int(steps / min(RECORDS, MOST_RECORDED / prediction.initial.size))),
     )
-    time = Convention(tau=prediction.tau).flow_time(run.t, rate)
-    facts |= {"status": run.status, "final_loss": float(run.loss[-1])}
-    return _measure("gradient descent", prediction, time, run.loss, facts)
+    convention = Convention(tau=prediction.tau)
+    time, loss = convention.flow_time(run.t, rate), run.loss
+    slope = run.loss_rate / convention.flow_time(1, rate)
+    facts |= {"status": run.status, "final_loss": float(loss[-1])}
+    sane = np.flatnonzero(loss <= DIVERGED * loss[0]) if np.isfinite(loss[0]) else np.arange(0)
+    if run.status != "finished" or not loss[-1] <= DIVERGED * loss[0]:
+        # What comes after has neither plateaus nor drops, and would fill the picture.
+        facts["status"] = run.status.removeprefix("stopped: ").replace(
+            "finished", f"diverging after step {int(run.t[-1])}"
+        )
+        facts["final_loss"] = None
+        kept = slice(0, sane[-1] + 1 if len(sane) else 1)
+        time, loss, slope = time[kept], loss[kept], slope[kept]
+        if len(time) < 2:
+            count = len(prediction.visits)
+            heights, drops = np.full(count, np.nan), np.full(count - 1, np.inf)
+            return Measured("gradient descent", time, loss, heights, drops, facts, sample)
+    return _measure("gradient descent", prediction, time, loss, facts, slope, sample)
 
 
 def convert_overlay(

@@ -65,8 +65,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--tokens", metavar="FILE", help="tokens of any law, one a row: .npy, .npz "
                         "or FILE.npz:NAME, .csv (one line of names is skipped)")  # fmt: skip
     add = group.add_argument
-    length = console.real(at_least=1, at_most=MOST, infinite=True)
-    add("--context-length", type=length, default=31.0,
+    add("--context-length", type=_length, default=31.0,
         metavar="N", help="context pairs, the query not counted; inf for the limit; for lengths "
         "that vary, 1/E[1/N] (default 31)")  # fmt: skip
     add("--noise", type=NOT_NEGATIVE, default=0.0, metavar="σ",
@@ -74,6 +73,14 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     add("--task-eigenvalues", nargs="+", type=NOT_NEGATIVE, metavar="ω",
         help="of the second moment of the task vectors, in the eigenbasis of Λ: in the order of "
         "--eigenvalues, or of falling eigenvalues of a matrix (default: all 1)")  # fmt: skip
+
+
+def _length(text: str) -> float:
+    """An argparse type: a context length; the word inf is the limit, an overflow is not."""
+    value = console.real(at_least=1, at_most=MOST, infinite=True)(text)
+    if value == float("inf") and any(character.isdigit() for character in text):
+        raise argparse.ArgumentTypeError(f"must be <= {MOST:g}, or inf, got {text}")
+    return value
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +146,10 @@ WANTS = {"gradient_descent": "learning_rate", "overlay": "lr"}
 
 
 def check_together(options: argparse.Namespace) -> None:
-    """Raise `InputError` for an option that means nothing without another."""
+    """Raise `InputError` for an option that names no file or means nothing without another."""
+    for name in ("covariance", "tokens", "overlay"):
+        if getattr(options, name) is not None and not getattr(options, name).strip():
+            raise console.InputError(f"{_flag(name)}: must name a file, got nothing")
     for pairs in (NEEDS, WANTS):
         for name, other in pairs.items():
             if getattr(options, name) and not getattr(options, other):

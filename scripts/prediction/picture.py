@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import console
 import numpy as np
+
+import console
 import style
 
 from .measured import Measured
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LOG_TIME_FROM = 20.0  # ratio of last to first drop from which linear time hides the first
-LABEL_HEIGHT = 0.045  # of the axes
-LABELS_PER_LINE = 2
+LABEL_HEIGHT = 0.065  # of the axes
+MOST_LABELS = 8
 COLOURS = {
     "gradient flow": style.MEASURED,
     "gradient descent": style.OTHER,
@@ -38,6 +39,9 @@ def draw(ax: Axes, prediction: Prediction, measured: Sequence[Measured]) -> list
     if prediction.cascade is not None and not any(visit.rotates for visit in prediction.visits):
         t, loss = _cut(prediction.cascade.t, prediction.cascade.loss, last, complete)
         lines += ax.plot(t, loss, color=style.PREDICTED, lw=1.0, label="predicted run")
+    for run in measured:
+        for loss in [] if run.sample is None else run.sample.plateaus:
+            ax.axhline(loss, color=COLOURS[run.name], lw=0.6, ls=":")
     style.plateau_lines(ax, [visit.loss for visit in prediction.visits])
     unit = "τ" if prediction.tau == 1 else f"τ = {prediction.tau:g}"
     style.loss_axes(ax, log_time=logarithmic, unit=unit)
@@ -73,22 +77,26 @@ def _time_span(prediction: Prediction, measured: Sequence[Measured]) -> tuple[fl
 
 
 def _label_plateaus(ax: Axes, prediction: Prediction) -> None:
-    """Name the plateaus at the right edge; those too close for a line each share one."""
+    """Name the plateaus at the right edge, moved apart; of many, those after the largest drops."""
+    low, high = ax.get_ylim()
+    step = LABEL_HEIGHT * (high - low)
     visits = prediction.visits
-    reach = LABEL_HEIGHT * 1.1 * (visits[0].loss - visits[-1].loss)
-    groups = [[visits[0]]]
-    for visit in visits[1:]:
-        if groups[-1][0].loss - visit.loss < reach:
-            groups[-1].append(visit)
-        else:
-            groups.append([visit])
-    for group in groups:
-        names = [visit.name for visit in group]
-        if len(names) > LABELS_PER_LINE:
-            names = [names[0], "…", names[-1]]
+    end = len(visits) - 1
+    drops = sorted(range(1, end), key=lambda i: visits[i].loss - visits[i - 1].loss)
+    shown = [visits[i] for i in sorted({0, end, *drops[: MOST_LABELS - 2]})]
+    places = [visit.loss for visit in shown]
+    for i in range(1, len(shown)):
+        places[i] = min(places[i], places[i - 1] - step)
+    places[-1] = max(places[-1], low)
+    for i in reversed(range(len(shown) - 1)):
+        places[i] = max(places[i], places[i + 1] + step)
+    for visit, place in zip(shown, places, strict=True):
         ax.annotate(
-            " ".join(names), (1.01, group[0].loss), xycoords=("axes fraction", "data"),
-            va="center", fontsize=7, color=style.PREDICTED, annotation_clip=False,
+            visit.name, (1.0, visit.loss), (1.03, place), xycoords=("axes fraction", "data"),
+            textcoords=("axes fraction", "data"), va="center", fontsize=7, color=style.PREDICTED,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": style.PREDICTED, "shrinkA": 0,
+                        "shrinkB": 0, "relpos": (0.0, 0.5)},
         )  # fmt: skip
 
 

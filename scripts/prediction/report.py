@@ -8,8 +8,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import console
 import numpy as np
+
+import console
 
 from .measured import Measured
 from .theory import Prediction, Visit
@@ -65,16 +66,29 @@ def mode_table(prediction: Prediction) -> str:
 
 def measured_table(prediction: Prediction, measured: Measured) -> str:
     """A run beside the path: plateaus and drop times, predicted and measured."""
-    head = ["modes", "plateau", "measured", "difference", "drop at", "measured", "difference"]
+    sample = measured.sample
+    own = [] if sample is None else ["± sampling", "sample's own"]
+    head = ["modes", "plateau", *own, "measured", "difference", "drop at", "measured",
+            "difference"]  # fmt: skip
+    path = expected_plateaus(prediction, measured)
     rows = []
     for m, visit in enumerate(prediction.visits):
         drop = float(measured.drop_times[m - 1]) if m else None
+        if sample is not None:
+            own = [number(float(sample.errors[m]), 2), number(path[m])]
         rows.append([
-            visit.name, number(visit.loss), number(float(measured.heights[m])),
-            _percent(visit.loss, float(measured.heights[m])),
+            visit.name, number(visit.loss), *own, number(float(measured.heights[m])),
+            _percent(path[m], float(measured.heights[m])),
             number(visit.drop_time), number(drop), _percent(visit.drop_time, drop),
         ])  # fmt: skip
     return table(head, rows)
+
+
+def expected_plateaus(prediction: Prediction, measured: Measured) -> list[float]:
+    """What the measured plateaus are held against: the sample's own, or the population's."""
+    if measured.sample is not None:
+        return [float(loss) for loss in measured.sample.plateaus]
+    return [visit.loss for visit in prediction.visits]
 
 
 def _relative(predicted: float | None, found: float | None) -> float | None:
@@ -115,7 +129,11 @@ def print_measured(prediction: Prediction, measured: Measured) -> None:
     facts = measured.facts
     print(f"\n{measured.name}, beside the prediction")
     print(measured_table(prediction, measured))
-    notes = []
+    if measured.sample is not None:
+        print(f"plateaus and drops are held against those of the {facts['sequences']} sequences "
+              "drawn (sample's own); the plateaus and drop times before them are the population's, "
+              "± the standard error of a sample")  # fmt: skip
+    notes = [] if facts["final_loss"] is None else [f"final loss {number(facts['final_loss'])}"]
     if facts.get("status", "finished") != "finished":
         notes.append(str(facts["status"]))
     if "drops_found_unaided" in facts:
@@ -128,7 +146,7 @@ def print_measured(prediction: Prediction, measured: Measured) -> None:
     if facts.get("weights_factor", 1.0) != 1.0:
         notes.append(f"your weights are {1 / facts['weights_factor']:.3g} times ours, so initial "
                      f"weights of s are --init {facts['weights_factor']:.4g}·s")  # fmt: skip
-    print("; ".join([f"final loss {number(facts['final_loss'])}", *notes]))
+    print("; ".join(notes))
 
 
 def to_json(
@@ -189,12 +207,14 @@ def _visit(visit: Visit) -> dict[str, Any]:
 
 
 def _measured(prediction: Prediction, measured: Measured) -> dict[str, Any]:
-    path = prediction.visits
+    path, expected = prediction.visits, expected_plateaus(prediction, measured)
+    whose = "population" if measured.sample is None else "sample"
     return measured.facts | {
         "plateau_losses": measured.heights.tolist(),
         "plateau_relative_differences": [
-            _relative(visit.loss, float(h)) for visit, h in zip(path, measured.heights, strict=True)
+            _relative(loss, float(h)) for loss, h in zip(expected, measured.heights, strict=True)
         ],
+        "plateaus_compared_with": whose,
         "drop_times": measured.drop_times.tolist(),
         "drop_time_relative_differences": [
             _relative(visit.drop_time, float(t))

@@ -7,11 +7,11 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-import console
 import numpy as np
 from numpy.typing import NDArray
 
 import analytic
+import console
 from numerics import LinearTask, SeparateAttention, TokenTask, population_moments
 from numerics.cascade import Cascade, reduced_cascade
 
@@ -22,6 +22,7 @@ Array = NDArray[Any]
 
 # A cascade follows H(1 + D) scalars through D stages: 14 s for 32 modes and heads.
 LARGEST_CASCADE = 700
+MOST_WEIGHTS = 10**7  # of the keys
 # Equal gains differ by rounding where eigenvalues come from a matrix.
 TIE = 1e-10
 
@@ -54,7 +55,8 @@ class Prediction:
 
     `plateaus` are M_0 … M_m, `all_plateaus` M_0 … M_D. `order` holds the place of each mode in
     the eigenvalues as given (descending for a matrix). `drop_times` are those of the cascade from
-    the initial weights, inf for never. `visits` is the path from these weights, detours included.
+    the initial weights, inf for never. `matrices` are what the modes add to M. `visits` is the
+    path from these weights, detours included.
     """
 
     task: LinearTask | TokenTask
@@ -67,6 +69,7 @@ class Prediction:
     order: Array
     growth: Array
     gains: Array
+    matrices: Array
     all_plateaus: Array
     gaussian_plateaus: Array
     commuting: bool
@@ -142,6 +145,12 @@ def _task(
 def make_model(options: argparse.Namespace, size: int) -> tuple[SeparateAttention, int]:
     """Return the model and how many modes to predict."""
     heads = options.heads or -(-size // options.rank)
+    if heads * options.rank * size > MOST_WEIGHTS:
+        given = {"--heads": heads, "--rank": options.rank}
+        names = " and ".join(name for name, value in given.items() if value > 1)
+        raise console.InputError(
+            f"{names}: heads × rank × dimension must be at most {MOST_WEIGHTS:.0e}"
+        )
     count = size if options.modes is None else options.modes
     if count > size:
         raise console.InputError(f"--modes: {count} is more than the {size} modes there are")
@@ -164,27 +173,30 @@ def predict(options: argparse.Namespace) -> Prediction:
     length, law = options.context_length, {"task_eigenvalues": omega, "noise": options.noise}
     gaussian = analytic.plateau_losses(values, length, **law)
     if isinstance(task, TokenTask):
-        growth, gains, plateaus, commuting = _token_modes(task, basis)
+        modes, plateaus, commuting = _token_modes(task, basis)
+        growth, gains, matrices = modes.growth, modes.gains, modes.matrices
     else:
         growth = analytic.mode_growth(values, task_eigenvalues=omega)
         gains = analytic.mode_gains(values, length, **law)
         plateaus, commuting = gaussian, True
+        sizes = np.divide(gains, growth, out=np.zeros_like(gains), where=growth > 0)
+        matrices = sizes[:, None, None] * basis.T[:, :, None] * basis.T[:, None, :]
     cascade = _cascade(task, model, initial, basis, gains, options.tau)
-    modes = range(count) if cascade is None else cascade.learned
-    learned = [d for d in modes if d < count and gains[d] > 0]
+    drawn = range(count) if cascade is None else cascade.learned
+    learned = [d for d in drawn if d < count and gains[d] > 0]
     rates = np.maximum(gains[None, :] - gains[:, None], 0.0)
     if isinstance(task, LinearTask):
         for i, d in np.argwhere((rates > 0) & (gains > 0)[:, None]).tolist():
             rates[i, d] = -analytic.rotation_eigenvalues(i, d, values, length, **law)[0] / 2
     visits = _visits(learned, gains, plateaus, rates, cascade)
     return Prediction(
-        task, model, initial, count, options.tau, values, omega, order, growth, gains, plateaus,
-        gaussian, commuting, cascade, visits,
+        task, model, initial, count, options.tau, values, omega, order, growth, gains, matrices,
+        plateaus, gaussian, commuting, cascade, visits,
     )  # fmt: skip
 
 
-def _token_modes(task: TokenTask, basis: Array) -> tuple[Array, Array, Array, bool]:
-    """Growth, gains and plateaus from the tokens' own fourth moment; whether S commutes with Λ."""
+def _token_modes(task: TokenTask, basis: Array) -> tuple[analytic.GeneralModes, Array, bool]:
+    """Modes and plateaus from the tokens' own fourth moment; whether S commutes with Λ."""
     second = analytic.token_second_moment(
         task.covariance,
         task.fourth_moment,
@@ -198,7 +210,7 @@ def _token_modes(task: TokenTask, basis: Array) -> tuple[Array, Array, Array, bo
     )
     rotated = basis.T @ second @ basis
     off = np.abs(rotated - np.diag(np.diagonal(rotated))).max()
-    return modes.growth, modes.gains, plateaus, bool(off <= 1e-8 * np.abs(rotated).max())
+    return modes, plateaus, bool(off <= 1e-8 * np.abs(rotated).max())
 
 
 def _cascade(

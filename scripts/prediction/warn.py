@@ -73,8 +73,8 @@ def _weights(prediction: Prediction, scale: float) -> list[str]:
 def _tokens(prediction: Prediction) -> list[str]:
     if prediction.commuting:
         return []
-    return ["S does not commute with Λ: plateaus are exact, drop times after the first rough "
-            "(for patches of a photograph mostly within 20 %, the last once by half)"]  # fmt: skip
+    return ["S does not commute with Λ: plateaus are exact, drop times after the first rough: "
+            "measure them with --flow"]  # fmt: skip
 
 
 def _pairs(prediction: Prediction) -> list[str]:

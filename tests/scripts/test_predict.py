@@ -3,13 +3,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import console
 import numpy as np
-import predict
 import pytest
+from matplotlib.text import Text
 
 import analytic
+import console
 import numerics
+import predict
+import style
+from prediction import picture, theory
 
 REFERENCE = ["--eigenvalues", "0.4", "0.3", "0.2", "0.1"]
 LAMBDA = [0.4, 0.3, 0.2, 0.1]
@@ -83,7 +86,9 @@ def test_tokens_count_with_their_own_fourth_moment(heavy_tokens):
     np.testing.assert_allclose(result["gaussian_plateau_losses"], gaussian, 1e-12)
     assert not result["gaussian"]
     assert not result["commuting"]
-    assert any("commute" in warning for warning in result["warnings"])
+    (note,) = (warning for warning in result["warnings"] if "commute" in warning)
+    assert "--flow" in note
+    assert "photograph" not in note
 
 
 def test_two_mirror_tokens_commute_with_themselves():
@@ -212,12 +217,91 @@ def test_gradient_descent_on_population_and_sample(sampled):
     assert ("minimum_loss_of_sample" in run) is sampled
 
 
-def test_divergence_is_reported(capsys):
-    linear(*REFERENCE, "--init", "0.1", "--gradient-descent", "300", "--learning-rate", "500")
-    assert "diverged" in capsys.readouterr().out
+def test_sampled_run_is_held_against_the_plateaus_of_its_sample(heavy_tokens, capsys):
+    result = linear(
+        "--tokens", "tokens.npy", "--init", "0.02", "--seed", "1", "--gradient-descent", "40000",
+        "--learning-rate", "0.1", "--sequences", "300",
+    )  # fmt: skip
+    run = result["measured"]["gradient_descent"]
+    own = np.array(run["sample_plateau_losses"])
+    gap = own / [visit["loss"] for visit in result["path"]] - 1
+    assert np.abs(gap).max() > 0.05
+    np.testing.assert_allclose(run["plateau_losses"], own, rtol=1e-4)
+    assert None not in run["drop_times"]
+    assert run["plateaus_compared_with"] == "sample"
+    assert own[-1] == run["minimum_loss_of_sample"]
+    task = numerics.TokenTask(heavy_tokens, 31)
+    moments = numerics.sample_moments(task, 300, rng=[1, 1])
+    best = numerics.matrix_loss(moments, numerics.minimiser(moments))
+    assert own[-1] == pytest.approx(float(best), rel=1e-10)
+    out = capsys.readouterr().out
+    assert "sample's own" in out
+    assert "± sampling" in out
+
+
+def test_standard_error_of_a_sample_is_the_scatter_over_samples():
+    errors, own = [], []
+    for seed in range(40):
+        run = linear(
+            *REFERENCE[:4], "--seed", str(seed), "--gradient-descent", "1",
+            "--learning-rate", "0.1", "--sequences", "400",
+        )["measured"]["gradient_descent"]  # fmt: skip
+        errors.append(run["sample_standard_errors"])
+        own.append(run["sample_plateau_losses"])
+    # Each is known to 1/√80 = 11 % from 40 draws.
+    np.testing.assert_allclose(np.mean(errors, axis=0), np.std(own, axis=0), rtol=0.3)
+
+
+def test_a_sample_of_a_path_with_a_detour_and_one_of_a_single_sequence():
+    detour = linear(
+        "--eigenvalues", "0.84", "0.456", "0.388", "--task-eigenvalues", "0.785", "1.569", "1.57",
+        "--context-length", "10", "--gradient-descent", "9", "--learning-rate", "0.1",
+        "--sequences", "50000",
+    )  # fmt: skip
+    own = detour["measured"]["gradient_descent"]["sample_plateau_losses"]
+    np.testing.assert_allclose(own, [visit["loss"] for visit in detour["path"]], rtol=0.05)
+    single = linear(
+        *REFERENCE, "--gradient-descent", "9", "--learning-rate", "1", "--sequences", "1"
+    )["measured"]["gradient_descent"]
+    assert single["sample_standard_errors"] == [None] * 5
+    assert single["sample_plateau_losses"][-1] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("sample", [[], ["--sequences", "100"]])
+@pytest.mark.parametrize(("rate", "step"), [("500", None), ("1e20", 1)])
+def test_divergence_is_said_and_has_no_plateaus(rate, step, sample, capsys):
+    result = linear(
+        *REFERENCE, "--init", "0.1", "--gradient-descent", "300", "--learning-rate", rate,
+        "--plot", "run.svg", *sample,
+    )  # fmt: skip
+    run = result["measured"]["gradient_descent"]
+    out = capsys.readouterr().out
+    assert "\ndiverged after step " in out
+    if step is not None:
+        assert run["status"] == f"diverged after step {step}"
+    assert run["final_loss"] is None
+    assert all(h is None or 0 <= h <= 1.1 for h in run["plateau_losses"])
 
 
 # Pictures and the terminal
+
+
+@pytest.mark.parametrize(
+    "values", [["0.4444", "0.3708", "0.02", "0.01"], [str(1 / d**2) for d in range(1, 17)]]
+)
+def test_labels_of_plateaus_do_not_overlap(values):
+    options = predict.make_parser().parse_args(["linear", "--eigenvalues", *values])
+    prediction = theory.predict(options)
+    figure, ax = style.figure(5.6, 3.3)
+    picture.draw(ax, prediction, [])
+    figure.canvas.draw()
+    labels = [text for text in ax.texts if text.get_text().startswith("{")]
+    assert {"{}", prediction.visits[-1].name} <= {label.get_text() for label in labels}
+    places = [ax.transData.transform(label.get_position())[1] for label in labels]
+    heights = [Text.get_window_extent(label).height for label in labels]
+    assert min(-np.diff(places)) > max(heights)
+    if len(values) == 4:
+        assert len(labels) == 5
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
@@ -283,6 +367,7 @@ def _write_bad_files():
     np.save("vector.npy", np.ones(3))
     np.save("norows.npy", np.ones((0, 3)))
     np.savez("two.npz", a=np.eye(2), b=np.eye(3))
+    np.savez("none.npz")
 
 
 MISUSE = [
@@ -293,6 +378,17 @@ MISUSE = [
     (["--covariance", "huge.csv"], "--covariance huge.csv", "at most"),
     (["--covariance", "tiny.csv"], "--covariance", "rescale"),
     (["--covariance", "two.npz"], "--covariance two.npz", "a, b"),
+    (["--covariance", "none.npz"], "--covariance none.npz", "holds no arrays"),
+    (["--covariance", "none.npz:a"], "--covariance none.npz:a", "holds no arrays"),
+    (["--covariance", ""], "--covariance", "must name a file"),
+    (["--tokens", ""], "--tokens", "must name a file"),
+    ([*REFERENCE, "--overlay", ""], "--overlay", "must name a file"),
+    ([*REFERENCE, "--json", ""], "--json", "must name a file"),
+    ([*REFERENCE, "--plot", ""], "--plot", "must name a file"),
+    ([*REFERENCE, "--heads", "1000000000"], "--heads:", "at most 1e+07"),
+    ([*REFERENCE, "--rank", "9" * 23], "--rank:", "at most 1e+07"),
+    ([*REFERENCE, "--rank", "2000", "--heads", "2000"], "--heads and --rank:", "at most"),
+    ([*REFERENCE, "--context-length", "1e400"], "--context-length", "or inf, got 1e400"),
     (["--covariance", "two.npz:c"], "--covariance two.npz:c", "'c'"),
     (["--tokens", "text.csv"], "--tokens text.csv", "line 2, column 2: 'x'"),
     (["--tokens", "ragged.csv"], "--tokens ragged.csv", "line 3"),
