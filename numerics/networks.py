@@ -8,6 +8,7 @@ assumed. Velocities are −½ ∂L/∂θ, the loss has no factor ½.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from numerics.moments import AnyMoments, dense_moments
 Array = NDArray[Any]
 
 
-class NetworkSystem:
+class NetworkSystem(ABC):
     """A network whose output is linear in z, bound to the moments of z.
 
     Subclasses give `size`, `filter` (the vector a with ŷ = a·z), `backward` and `invariants`.
@@ -35,25 +36,25 @@ class NetworkSystem:
         self.cross = dense.correlation.T.ravel()
         self.feature_moment = dense.feature_moment
 
+    @abstractmethod
     def filter(self, theta: Array) -> Array:
         """a (..., D²) with ŷ = a·z."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self, theta: Array, r: Array) -> Array:
         """(∂a/∂θ)ᵀ r."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward_derivative(self, theta: Array, direction: Array, r: Array) -> Array:
         """Derivative of `backward(θ, r)` along `direction` at fixed r."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward_derivative(self, theta: Array, direction: Array) -> Array:
         """(∂a/∂θ) direction."""
-        raise NotImplementedError
 
+    @abstractmethod
     def invariants(self, theta: Array) -> Array:
         """Quantities that the flow conserves."""
-        raise NotImplementedError
 
     def predict(self, theta: Array, z: Array) -> Array:
         """ŷ for features z (P, D²)."""
