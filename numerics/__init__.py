@@ -39,7 +39,7 @@ from numerics.networks import ConvolutionalNetwork, TwoLayerNetwork
 from numerics.sampling import Sequences, sample_chunks, sample_sequences
 from numerics.separate import SeparateAttention
 from numerics.stability import Stability, find_fixed_point, stability
-from numerics.systems import AttentionSystem, gradient, loss
+from numerics.systems import AttentionSystem, gradient, loss, predict
 from numerics.tasks import LinearTask, TokenTask, random_rotation
 from numerics.trajectory import Trajectory
 from numerics.whole_layer import WholeLinearLayer, antithetic
@@ -82,6 +82,7 @@ __all__ = [
     "minimiser",
     "moments_of_sequences",
     "population_moments",
+    "predict",
     "random_rotation",
     "reduced_cascade",
     "sample_chunks",

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from numerics import _check
 from numerics.merged import MergedAttention
 from numerics.moments import AnyMoments, DiagonalMoments, matrix_loss
+from numerics.sampling import Sequences
 from numerics.separate import SeparateAttention
 
 Array = NDArray[Any]
@@ -113,6 +114,28 @@ def _apply_to_columns(moments: AnyMoments, B: Array) -> Array:
     return np.asarray(np.moveaxis(moments.quadratic(columns), 0, -1).reshape(B.shape))
 
 
+def predict(model: Attention, theta: ArrayLike, sequences: Sequences) -> Array:
+    """ŷ = βᵀ M x_q of each sequence, (P,) for a state (size,) or (T, P) for states (T, size).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the sizes do not agree, or θ does not hold finite real numbers.
+
+    Examples
+    --------
+    >>> from numerics import LinearTask, sample_sequences
+    >>> sequences = sample_sequences(LinearTask(np.eye(2), 5), 3, rng=0)
+    >>> predict(SeparateAttention(dimension=2, heads=1), np.zeros(5), sequences).tolist()
+    [0.0, 0.0, 0.0]
+    """
+    D = sequences.query.shape[1]
+    if model.dimension != D:
+        raise ValueError(f"model has dimension {model.dimension}, but the sequences have {D}")
+    M = model.matrix(_check.state("theta", theta, model.size, (1, 2)))
+    return np.asarray(np.sum((sequences.beta @ M) * sequences.query, axis=-1))
+
+
 def loss(model: Attention, moments: AnyMoments, theta: ArrayLike) -> Array:
     """L(θ) = E(ŷ − y_q)² at states (size,) or (T, size); no factor ½.
 
@@ -137,4 +160,12 @@ def gradient(model: Attention, moments: AnyMoments, theta: ArrayLike) -> Array:
     return -2 * system.velocity(_check.state("theta", theta, system.size))
 
 
-__all__ = ["Attention", "AttentionSystem", "GradientSystem", "Trainable", "gradient", "loss"]
+__all__ = [
+    "Attention",
+    "AttentionSystem",
+    "GradientSystem",
+    "Trainable",
+    "gradient",
+    "loss",
+    "predict",
+]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import numerics
 from numerics import (
     AttentionSystem,
     ConvolutionalNetwork,
@@ -268,3 +269,22 @@ def test_a_sample_of_one_sequence_is_a_valid_data_set():
     system = AttentionSystem(model, moments)
     theta = state(model.size, 0)
     assert_same(system.velocity(theta), -0.5 * complex_gradient(system.loss, theta), 2000)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_predictions_have_the_loss_of_their_moments(name):
+    model = MODELS[name]
+    sequences = numerics.sample_sequences(numerics.LinearTask(np.eye(3), 4), 30, rng=1)
+    states = np.stack([state(model.size, 1), state(model.size, 2)])
+    errors = numerics.predict(model, states, sequences) - sequences.target
+    moments = numerics.moments_of_sequences(sequences)
+    # Sums over 30 sequences of products of order 10.
+    np.testing.assert_allclose(
+        np.mean(errors**2, axis=1), numerics.loss(model, moments, states), rtol=1e-12
+    )
+    np.testing.assert_array_equal(
+        numerics.predict(model, states[0], sequences) - sequences.target, errors[0]
+    )
+    other = numerics.sample_sequences(numerics.LinearTask(np.eye(2), 4), 3, rng=1)
+    with pytest.raises(ValueError, match="model has dimension 3"):
+        numerics.predict(model, states[0], other)
