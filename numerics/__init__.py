@@ -39,6 +39,7 @@ from numerics.networks import ConvolutionalNetwork, TwoLayerNetwork
 from numerics.sampling import Sequences, sample_chunks, sample_sequences
 from numerics.separate import SeparateAttention
 from numerics.stability import Stability, find_fixed_point, stability
+from numerics.stationary import stationary_loss
 from numerics.systems import AttentionSystem, gradient, loss, predict
 from numerics.tasks import LinearTask, TokenTask, random_rotation
 from numerics.trajectory import Trajectory
@@ -89,6 +90,7 @@ __all__ = [
     "sample_moments",
     "sample_sequences",
     "stability",
+    "stationary_loss",
     "system_flow",
     "task_cascade",
     "tokens_of",

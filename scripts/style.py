@@ -134,23 +134,6 @@ def loss_curves(
     ax.legend(loc="upper right")
 
 
-def ladder(
-    ax: Axes, x: ArrayLike, errors: dict[str, ArrayLike], xlabel: str, exponent: float | None = None
-) -> None:
-    """Errors over a ladder of a small (or large) parameter, both axes logarithmic."""
-    xs = np.asarray(x, float)
-    colours = [MEASURED, OTHER, QUIET, PREDICTED]
-    for (name, error), colour in zip(errors.items(), colours, strict=False):
-        ax.loglog(xs, np.asarray(error, float), "o-", ms=4, color=colour, label=name)
-    if exponent is not None:
-        first = np.asarray(next(iter(errors.values())), float)
-        ax.loglog(xs, first[0] * (xs / xs[0]) ** exponent, ls=(0, (4, 3)), lw=0.9,
-                  color=PREDICTED, label=f"slope {exponent:g}")  # fmt: skip
-    ax.set_xlabel(xlabel)
-    ax.set_ylabel("relative error")
-    ax.legend()
-
-
 def errors_against_tolerances(ax: Axes, checks: list[Any]) -> None:
     """The default picture of a claim: each check's error, its tolerance and its control."""
     floor = 1e-18

@@ -6,13 +6,9 @@ import numpy as np
 
 import analytic
 from claims.cases import eigenbasis
-from numerics import (
-    AttentionSystem,
-    LinearTask,
-    SeparateAttention,
-    find_fixed_point,
-    population_moments,
-)
+from numerics import AttentionSystem, LinearTask, find_fixed_point
+from numerics.moments import AnyMoments
+from numerics.systems import Attention
 
 # A degenerate root with |gradient| < 1e-10 leaves M uncertain by about its square root; the
 # controls move the predicted points by 1 %.
@@ -29,15 +25,24 @@ def set_of_functions(task: LinearTask) -> np.ndarray:
 
 
 def find_functions(
-    model: SeparateAttention, task: LinearTask, starts: int, seed: int
+    model: Attention,
+    moments: AnyMoments,
+    starts: int,
+    seed: int,
+    *,
+    sizes: tuple[float, ...] = (0.1, 0.5, 1.0, 2.0),
+    gradient: float = 1e-10,
 ) -> np.ndarray:
-    """Matrices M of the roots of the gradient reached from random starts of several sizes."""
-    system = AttentionSystem(model, population_moments(task))
+    """Matrices M of the roots of the gradient reached from random starts of several sizes.
+
+    What ends with |∂L/∂θ|/2 of `gradient` or more is no root and is left out.
+    """
+    system = AttentionSystem(model, moments)
     rng, found = np.random.default_rng(seed), []
     for i in range(starts):
-        start = rng.standard_normal(system.size) * (0.1, 0.5, 1.0, 2.0)[i % 4]
+        start = rng.standard_normal(system.size) * sizes[i % len(sizes)]
         root = find_fixed_point(system, start)
-        if np.linalg.norm(system.velocity(root)) < 1e-10:
+        if np.linalg.norm(system.velocity(root)) < gradient:
             found.append(model.matrix(root))
     return np.array(found).reshape(-1, model.dimension, model.dimension)
 

@@ -11,13 +11,13 @@ import analytic
 import style
 from claims.base import Check, Evidence, Settings, agree, at_least, claim, same, shrinks
 from claims.cases import CONTEXT, EPS, reference_task
+from claims.landscape import distinct, find_functions, mismatch
 from numerics import (
     AttentionSystem,
     LinearTask,
     MergedAttention,
     Trajectory,
     crossing_times,
-    find_fixed_point,
     gradient_flow,
     matrix_loss,
     minimiser,
@@ -48,14 +48,13 @@ def two_fixed_points(settings: Settings) -> Evidence:
         return model.pack([size, size], U)
 
     zero, star = stability(system, at(0 * best)), stability(system, at(best))
-    found = [root for root in _search(system, settings) if root is not None]
-    functions = [model.matrix(theta) for theta in found]
+    found = find_functions(
+        model, moments, settings.choose(60, 400), settings.seed, sizes=(0.5, 1.0, 2.0),
+        gradient=1e-12,
+    )  # fmt: skip
 
-    def others(target: np.ndarray) -> int:
-        return [_nearest(M, [0 * target, target]) for M in functions].count(-1)
-
-    def seen(target: np.ndarray) -> int:
-        return len({_nearest(M, [0 * target, target]) for M in functions} - {-1})
+    def points(factor: float) -> np.ndarray:
+        return np.stack([0 * best, factor * best])
 
     gradient_scale = 2 * float(np.linalg.norm(moments.correlation))
     checks = [
@@ -69,10 +68,10 @@ def two_fixed_points(settings: Settings) -> Evidence:
         same("negative Hessian eigenvalues at M*", 0, star.index),
         agree("escape rate at 0", analytic.escape_rate(np.linalg.eigvalsh(task.covariance)),
               zero.escape_rate, 200 * EPS, "rounding of the eigenvalue solver"),
-        same("roots of the gradient that are neither 0 nor M*", 0, others(best),
-             control=lambda: others(1.01 * best)),
-        at_least("of 0 and M*, seen among the roots", 2, seen(best),
-                 control=lambda: seen(1.01 * best)),
+        same("roots of the gradient that are neither 0 nor M*", 0, mismatch(found, points(1.0)),
+             control=lambda: mismatch(found, points(1.01))),
+        at_least("of 0 and M*, seen among the roots", 2, distinct(found, points(1.0)),
+                 control=lambda: distinct(found, points(1.01))),
     ]  # fmt: skip
 
     def draw(ax: Any) -> None:
@@ -84,27 +83,6 @@ def two_fixed_points(settings: Settings) -> Evidence:
         ax.legend()
 
     return Evidence(checks, draw, f"{len(found)} roots from random starts")
-
-
-def _search(system: AttentionSystem, settings: Settings) -> list[np.ndarray | None]:
-    """Roots of the gradient reached from random starts of several sizes."""
-    rng, roots = np.random.default_rng(settings.seed), []
-    for i in range(settings.choose(60, 400)):
-        start = rng.standard_normal(system.size) * (0.5, 1.0, 2.0)[i % 3]
-        root = find_fixed_point(system, start)
-        roots.append(root if np.linalg.norm(system.velocity(root)) < 1e-12 else None)
-    return roots
-
-
-def _nearest(M: np.ndarray, points: list[np.ndarray], tolerance: float = 1e-3) -> int:
-    """Index of the point that M equals, or −1. At degenerate roots |G| = 1e-12 leaves |M| ~ 1e-6.
-
-    The tolerance lies between that and the 1 % by which the control shifts the points.
-    """
-    scale = max(float(np.linalg.norm(p)) for p in points)
-    distances = [float(np.linalg.norm(M - p)) / scale for p in points]
-    nearest = int(np.argmin(distances))
-    return nearest if distances[nearest] < tolerance else -1
 
 
 @lru_cache

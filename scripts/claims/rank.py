@@ -128,7 +128,8 @@ def landscape(settings: Settings) -> Evidence:
     predicted = set_of_functions(task)
     starts = settings.choose(40, 300)
     roots = {
-        R: find_functions(SeparateAttention(3, 2, R), task, starts, settings.seed) for R in (2, 3)
+        R: find_functions(SeparateAttention(3, 2, R), moments, starts, settings.seed)
+        for R in (2, 3)
     }
     gradients = _gradients_at_embedded_points(moments, basis, spectrum, 1.0)
     model_losses = []

@@ -41,7 +41,9 @@ def fixed_points(settings: Settings) -> Evidence:
     broken = {name: _broken(system, model, points, basis, name) for name in ("C1", "C2", "C3")}
     small = LinearTask.from_eigenvalues([0.5, 0.3, 0.2], 10, rng=settings.seed)
     three = SeparateAttention(dimension=3, heads=3)
-    found = find_functions(three, small, settings.choose(120, 1000), settings.seed)
+    found = find_functions(
+        three, population_moments(small), settings.choose(120, 1000), settings.seed
+    )
     predicted = set_of_functions(small)
     checks = [
         agree("|∂L/∂θ| at the 16 fixed points, shared and idle heads", np.zeros(16),

@@ -13,9 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics import DenseMoments, matrix_loss, minimiser, moments_of_sequences
+from numerics import (
+    DenseMoments,
+    matrix_loss,
+    minimiser,
+    moments_of_sequences,
+    stationary_loss,
+)
 from numerics.sampling import Sequences, sample_chunks
-from replaying.theory import stationary_loss
 
 from .theory import Prediction, Visit
 

@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import analytic
-from numerics import DenseMoments, Sequences, matrix_loss, minimiser, moments_of_sequences
+from numerics import (
+    DenseMoments,
+    Sequences,
+    matrix_loss,
+    minimiser,
+    moments_of_sequences,
+    stationary_loss,
+)
 from numerics.layer_moments import linear_layer_moments
 
 from .inputs import Run
@@ -27,8 +34,6 @@ TOO_FEW = "too few sequences to tell the modes"
 CHUNK = 10_000  # sequences at a time
 # D up to which plateaus are found on the sample itself, in a second or two.
 LARGEST_EXACT = {"separate": 14, "merged": 32, "network": 64}
-ROUNDS = 300
-SETTLED = 1e-13  # of E y_q²
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,43 +153,6 @@ def _modes(run: Run, energy: float) -> tuple[Array | None, list[float]]:
         return None, []  # singular: fewer sequences than dimensions, or a dead dimension
     losses = energy - np.append(0.0, np.cumsum(modes.gains))
     return modes.matrices, np.maximum(losses, 0.0).tolist()
-
-
-def stationary_loss(moments: DenseMoments, start: Array, rank: int) -> float:
-    """L at the stationary point of matrices K Qᵀ of a rank that is nearest downhill from `start`.
-
-    L is quadratic in K at fixed Q and the other way round: alternate until neither falls.
-    """
-    size = len(start)
-    left, values, right = np.linalg.svd(start)
-    keys = left[:, :rank] * np.sqrt(values[:rank])
-    queries = right[:rank].T * np.sqrt(values[:rank])
-    quadratic = moments.feature_moment.reshape(size, size, size, size)  # [j, i, l, k], M[i, j]
-    mirrored = quadratic.transpose(1, 0, 3, 2)
-    before = moments.energy
-    for _ in range(ROUNDS):
-        keys = _best(quadratic, moments.correlation, np.linalg.qr(queries)[0])
-        queries = _best(mirrored, moments.correlation.T, np.linalg.qr(keys)[0])
-        after = float(matrix_loss(moments, np.linalg.qr(keys)[0] @ queries.T))
-        if before - after <= SETTLED * moments.energy:
-            break
-        before = after
-    return after
-
-
-def _best(quadratic: Array, correlation: Array, queries: Array) -> Array:
-    """K that minimises L(K Qᵀ) at fixed Q: E[(Qᵀx_q ⊗ β)(…)ᵀ] K = C Q."""
-    size, rank = queries.shape
-    half = np.tensordot(queries, quadratic, axes=(0, 0))  # [r, i, l, k]
-    normal = np.tensordot(half, queries, axes=(2, 0))  # [r, i, k, s]
-    normal = normal.transpose(1, 0, 2, 3).reshape(size * rank, size * rank)
-    right = (correlation @ queries).ravel()
-    try:
-        np.linalg.cholesky(normal)
-        solution = np.linalg.solve(normal, right)
-    except np.linalg.LinAlgError:  # fewer sequences than numbers in K
-        solution = np.linalg.lstsq(normal, right, rcond=None)[0]
-    return np.asarray(solution.reshape(size, rank))
 
 
 def least_loss(run: Run) -> float | None:
