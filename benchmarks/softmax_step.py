@@ -23,10 +23,10 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np
 
 from numerics import LinearTask, gradient_descent, sample_chunks, sample_sequences
-from numerics.layer import AttentionLayer
-from numerics.layer_moments import LayerMomentsSystem, linear_layer_moments
-from numerics.layer_system import LayerSystem
-from numerics.layer_tokens import tokens_of
+from numerics.layers.attention import AttentionLayer
+from numerics.layers.moments import LayerMomentsSystem, linear_layer_moments
+from numerics.layers.system import LayerSystem
+from numerics.layers.tokens import tokens_of
 
 CASES = [
     (1000, 31, 4, 5, 1),

@@ -14,15 +14,15 @@ from numerics.drops import (
     find_plateaus,
 )
 from numerics.flow import gradient_flow, system_flow
-from numerics.layer import AttentionLayer
-from numerics.layer_moments import (
+from numerics.layers.attention import AttentionLayer
+from numerics.layers.moments import (
     LayerMomentsSystem,
     LinearLayerMoments,
     layer_features,
     linear_layer_moments,
 )
-from numerics.layer_system import LayerSystem
-from numerics.layer_tokens import tokens_of
+from numerics.layers.system import LayerSystem
+from numerics.layers.tokens import token_blocks, tokens_of
 from numerics.merged import MergedAttention
 from numerics.moments import (
     DenseMoments,
@@ -36,14 +36,14 @@ from numerics.moments import (
     sample_moments,
 )
 from numerics.networks import ConvolutionalNetwork, TwoLayerNetwork
-from numerics.sampling import Sequences, sample_chunks, sample_sequences
+from numerics.sampling import Sequences, antithetic, sample_chunks, sample_sequences
 from numerics.separate import SeparateAttention
 from numerics.stability import Stability, find_fixed_point, stability
 from numerics.stationary import stationary_loss
 from numerics.systems import AttentionSystem, gradient, loss, predict
 from numerics.tasks import LinearTask, TokenTask, random_rotation
 from numerics.trajectory import Trajectory
-from numerics.whole_layer import WholeLinearLayer, antithetic
+from numerics.whole_layer import WholeLinearLayer
 
 __all__ = [
     "AttentionLayer",
@@ -93,5 +93,6 @@ __all__ = [
     "stationary_loss",
     "system_flow",
     "task_cascade",
+    "token_blocks",
     "tokens_of",
 ]

@@ -109,6 +109,26 @@ def sample_chunks(
         yield sample_sequences(task, min(chunk, count - start), rng=generator)
 
 
+def antithetic(sequences: Sequences) -> Sequences:
+    """Each sequence together with its mirror image (y, y_q) ↦ (−y, −y_q).
+
+    Both have the same probability when w and the noise are symmetric about zero, so every odd
+    moment of the labels vanishes in the doubled sample as it does in the population.
+
+    >>> both = antithetic(sample_sequences(LinearTask([[1.0]], 3), 5, rng=0))
+    >>> len(both), bool((both.target[5:] == -both.target[:5]).all())
+    (10, True)
+    """
+    return Sequences(
+        x=np.concatenate([sequences.x, sequences.x]),
+        y=np.concatenate([sequences.y, -sequences.y]),
+        query=np.concatenate([sequences.query, sequences.query]),
+        target=np.concatenate([sequences.target, -sequences.target]),
+        lengths=np.concatenate([sequences.lengths, sequences.lengths]),
+        w=np.concatenate([sequences.w, -sequences.w]),
+    )
+
+
 def _draw_tokens(task: Task, count: int, generator: np.random.Generator) -> Array:
     if isinstance(task, LinearTask):
         return generator.standard_normal((count, task.dimension)) @ _root(task.covariance)

@@ -12,6 +12,7 @@ ALLOWED = {
     "analytic": {"numpy", "analytic"},
     "analytic/derivations": {"numpy", "sympy", "analytic"},
     "numerics": {"numpy", "scipy", "numerics"},
+    "numerics/layers": {"numpy", "numerics"},
     "gpu": {"numpy", "numerics", "gpu"},
 }
 STANDARD = set(__import__("sys").stdlib_module_names)

@@ -19,6 +19,7 @@ from numerics import (
     MergedAttention,
     SeparateAttention,
     Trajectory,
+    antithetic,
     drop_times,
     gradient_descent,
     gradient_flow,
@@ -28,7 +29,7 @@ from numerics import (
     sample_sequences,
     task_cascade,
 )
-from numerics.whole_layer import WholeLinearLayer, antithetic
+from numerics.whole_layer import WholeLinearLayer
 
 # [L] Fig. 4: D = 8, H = 9, N = 31, eigenvalues ∝ 1/d with trace 1.
 SPECTRUM = 1 / np.arange(1, 9) / np.sum(1 / np.arange(1, 9))

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 import console
 from numerics import TwoLayerNetwork
-from numerics.layer import AttentionLayer
-from numerics.layer_moments import LayerMomentsSystem, linear_layer_moments
-from numerics.layer_system import LayerSystem
+from numerics.layers.attention import AttentionLayer
+from numerics.layers.moments import LayerMomentsSystem, linear_layer_moments
+from numerics.layers.system import LayerSystem
 
 from .compare import first_not_finite
 from .inputs import Run

@@ -23,7 +23,7 @@ from numerics import (
     moments_of_sequences,
     stationary_loss,
 )
-from numerics.layer_moments import linear_layer_moments
+from numerics.layers.moments import linear_layer_moments
 
 from .inputs import Run
 

@@ -19,9 +19,9 @@ from numerics import (
     sample_sequences,
 )
 from numerics import loss as reduced_loss
-from numerics.layer import AttentionLayer
-from numerics.layer_system import LayerSystem
-from numerics.layer_tokens import tokens_of
+from numerics.layers.attention import AttentionLayer
+from numerics.layers.system import LayerSystem
+from numerics.layers.tokens import tokens_of
 from tests.numerics.support import assert_same, complex_gradient, spd, state
 
 # D = 2 takes the narrow kernel, D = 5 the wide one.
@@ -203,7 +203,7 @@ def test_sequences_too_large_to_keep_are_laid_out_in_each_step(monkeypatch):
     X, y = data(layer, count=9)
     theta = state(layer.size)
     kept = LayerSystem(layer, X, y, chunk=4)
-    monkeypatch.setattr("numerics.layer_system.KEPT_BYTES", 0)
+    monkeypatch.setattr("numerics.layers.system.KEPT_BYTES", 0)
     anew = LayerSystem(layer, X, y, chunk=4)
     assert (kept.velocity(theta) == anew.velocity(theta)).all()
     assert kept.loss(np.stack([theta, 2 * theta])).shape == (2,)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numerics.layer import AttentionLayer
+from numerics.layers.attention import AttentionLayer
 from tests.numerics.support import EPS, assert_same, state
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch==2.13.0")

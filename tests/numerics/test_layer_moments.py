@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from numerics import LinearTask, gradient_descent, sample_chunks, sample_sequences
-from numerics.layer import AttentionLayer
-from numerics.layer_moments import (
+from numerics.layers.attention import AttentionLayer
+from numerics.layers.moments import (
     LayerMomentsSystem,
     LinearLayerMoments,
     layer_features,
     linear_layer_moments,
 )
-from numerics.layer_system import LayerSystem
-from numerics.layer_tokens import tokens_of
+from numerics.layers.system import LayerSystem
+from numerics.layers.tokens import tokens_of
 from tests.numerics.support import EPS, assert_same, complex_gradient, spd, state
 
 
@@ -76,7 +76,7 @@ def test_one_pass_is_chunk_independent_and_streams(monkeypatch):
     chunks = [(tokens_of(s), s.target) for s in sample_chunks(task, 50, chunk=7, rng=3)]
     whole = (np.concatenate([X for X, _ in chunks]), np.concatenate([y for _, y in chunks]))
     one, many = linear_layer_moments([whole]), linear_layer_moments(iter(chunks))
-    monkeypatch.setattr("numerics.layer_moments.PIECE", 60)
+    monkeypatch.setattr("numerics.layers.moments.PIECE", 60)
     pieces = linear_layer_moments([whole])
     for other in (many, pieces):
         assert other.count == one.count == 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ def tokens_of(sequences: Sequences) -> Array:
     Raises
     ------
     ValueError
-        If the sequences differ in length: a padded token has the score 0, which a softmax counts.
+        If the sequences differ in length: a padded token has the score 0, which a softmax counts;
+        `token_blocks` cuts such a sample by length.
 
     Examples
     --------
@@ -39,6 +41,30 @@ def tokens_of(sequences: Sequences) -> Array:
     tokens[:, :-1, :-1], tokens[:, :-1, -1] = sequences.x, sequences.y
     tokens[:, -1, :-1] = sequences.query
     return tokens
+
+
+def token_blocks(sequences: Sequences) -> list[tuple[Array, Array]]:
+    """The sample as (tokens, target) of each context length, shortest first; no padding is left.
+
+    >>> from numerics import LinearTask, sample_sequences
+    >>> sample = sample_sequences(LinearTask([[1.0]], [2, 4]), 100, rng=0)
+    >>> [tokens.shape[1:] for tokens, _ in token_blocks(sample)]
+    [(3, 2), (5, 2)]
+    """
+    blocks = []
+    for length in np.unique(sequences.lengths):
+        rows = sequences.lengths == length
+        part = replace(
+            sequences,
+            x=sequences.x[rows, :length],
+            y=sequences.y[rows, :length],
+            query=sequences.query[rows],
+            target=sequences.target[rows],
+            lengths=sequences.lengths[rows],
+            w=sequences.w[rows],
+        )
+        blocks.append((tokens_of(part), part.target))
+    return blocks
 
 
 def checked_tokens(tokens: ArrayLike, dimension: int | None = None) -> Array:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.layer import AttentionLayer
-from numerics.layer_tokens import checked_target, checked_tokens
+from numerics.layers.attention import AttentionLayer
+from numerics.layers.tokens import checked_target, checked_tokens
 
 Array = NDArray[Any]
 
@@ -99,7 +99,7 @@ def linear_layer_moments(
     Examples
     --------
     >>> from numerics import LinearTask, sample_chunks
-    >>> from numerics.layer_tokens import tokens_of
+    >>> from numerics.layers.tokens import tokens_of
     >>> chunks = sample_chunks(LinearTask(np.eye(2), 5), 30, chunk=10, rng=0)
     >>> moments = linear_layer_moments((tokens_of(s), s.target) for s in chunks)
     >>> moments.count, moments.feature_moment.shape

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.layer import AttentionLayer
-from numerics.layer_kernels import Piece, Workspace, laid_out_bytes
-from numerics.layer_tokens import checked_target, checked_tokens
+from numerics.layers.attention import AttentionLayer
+from numerics.layers.kernels import Piece, Workspace, laid_out_bytes
+from numerics.layers.tokens import checked_target, checked_tokens
 
 Array = NDArray[Any]
 
@@ -45,7 +45,7 @@ class LayerSystem:
     Examples
     --------
     >>> from numerics import LinearTask, gradient_descent, sample_sequences
-    >>> from numerics.layer_tokens import tokens_of
+    >>> from numerics.layers.tokens import tokens_of
     >>> sequences = sample_sequences(LinearTask([[1.0]], 9), 50, rng=0)
     >>> layer = AttentionLayer(dimension=1, heads=2, attention="softmax")
     >>> system = LayerSystem(layer, tokens_of(sequences), sequences.target)

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
-from numerics.layer_kernels import Piece, Workspace, piece_length, pieces
-from numerics.layer_tokens import checked_target, checked_tokens
+from numerics.layers.kernels import Piece, Workspace, piece_length, pieces
+from numerics.layers.tokens import checked_target, checked_tokens
 from numerics.merged import check_and_pack
 
 Array = NDArray[Any]

@@ -1,7 +1,7 @@
 """Loss and gradient of a multi-head attention layer, one piece of the sequences at a time.
 
-Every layer of `numerics.layer` is the map (a, B) ↦ ŷ with a (H, K) and B (H, D, K), K = D+1:
-scores s_hn = x_qᵀ B_h x_n, values t_hn = a_h·x_n, and
+Every layer of `numerics.layers.attention` is the map (a, B) ↦ ŷ with a (H, K) and B (H, D, K),
+K = D+1: scores s_hn = x_qᵀ B_h x_n, values t_hn = a_h·x_n, and
 
     linear:   ŷ = f Σ_h Σ_n s_hn t_hn,             ∂ŷ/∂s_hn = f t_hn,            ∂ŷ/∂t_hn = f s_hn,
     softmax:  ŷ = Σ_h ŷ_h, ŷ_h = Σ_n p_hn t_hn,    ∂ŷ/∂s_hn = p_hn (t_hn − ŷ_h), ∂ŷ/∂t_hn = p_hn,

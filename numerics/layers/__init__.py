@@ -1,0 +1,1 @@
+"""Whole attention layers on tokens: every block of weights, forward and backward by hand."""
