@@ -7,7 +7,7 @@ plain gradient descent a step of rate η is 2·η·loss_factor units of flow tim
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,58 +15,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
 from numerics.systems import Trainable
+from numerics.training.optimisers import Optimiser, as_optimiser
+from numerics.training.schedules import Schedule, as_schedule
 from numerics.trajectory import Trajectory, assemble
 
 Array = NDArray[Any]
-Update = Callable[[Array], Array]
-
-
-def _plain(rate: float) -> Update:
-    return lambda gradient: -rate * gradient
-
-
-def _momentum(rate: float, decay: float = 0.9) -> Update:
-    velocity: Any = 0.0
-
-    def update(gradient: Array) -> Array:
-        nonlocal velocity
-        velocity = decay * velocity + gradient
-        return np.asarray(-rate * velocity)
-
-    return update
-
-
-def _adam(rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Update:
-    """Kingma & Ba 2015, Algorithm 1."""
-    first: Any = 0.0
-    second: Any = 0.0
-    step = 0
-
-    def update(gradient: Array) -> Array:
-        nonlocal first, second, step
-        step += 1
-        first = b1 * first + (1 - b1) * gradient
-        second = b2 * second + (1 - b2) * gradient**2
-        scale = np.sqrt(second / (1 - b2**step)) + eps
-        return np.asarray(-rate * (first / (1 - b1**step)) / scale)
-
-    return update
-
-
-OPTIMISERS: dict[str, Callable[[float], Update]] = {
-    "gradient-descent": _plain,
-    "momentum": _momentum,
-    "adam": _adam,
-}
 
 
 def gradient_descent(
     system: Trainable,
     initial: ArrayLike,
     steps: int,
-    learning_rate: float,
+    learning_rate: float | Schedule,
     *,
-    optimiser: str = "gradient-descent",
+    optimiser: str | Optimiser = "gradient-descent",
     loss_factor: float = 1.0,
     every: int = 1,
 ) -> Trajectory:
@@ -80,10 +42,11 @@ def gradient_descent(
         θ(0).
     steps : int
         Number of updates, ≥ 1.
-    learning_rate : float
-        η > 0: θ ← θ − η · loss_factor · ∂L/∂θ for plain gradient descent.
-    optimiser : str
-        ``"gradient-descent"``, ``"momentum"`` (0.9) or ``"adam"``.
+    learning_rate : float or callable
+        η > 0: θ ← θ − η · loss_factor · ∂L/∂θ for plain gradient descent; or η as a function of
+        the update, counted from 0.
+    optimiser : str or Optimiser
+        ``"gradient-descent"``, ``"momentum"`` (0.9), ``"adam"``, or one with other constants.
 
     Returns
     -------
@@ -107,13 +70,11 @@ def gradient_descent(
     ([0.0, 50.0, 100.0, 150.0, 200.0], 0.166667)
     """
     steps, every = _check.count("steps", steps), _check.count("every", every)
-    rate = _check.real("learning_rate", learning_rate, above=0.0)
+    schedule, chosen = as_schedule(learning_rate), as_optimiser(optimiser)
     factor = _check.real("loss_factor", loss_factor, above=0.0)
-    if optimiser not in OPTIMISERS:
-        raise ValueError(f"optimiser must be one of {', '.join(OPTIMISERS)}, got {optimiser!r}")
     theta = _check.state("initial", initial, system.size)
 
-    rows = list(_iterate(system, theta, steps, OPTIMISERS[optimiser](rate), factor, every, rate))
+    rows = list(_iterate(system, theta, steps, chosen, schedule, factor, every))
     t, states, loss_rate, dissipated = (np.array(column) for column in zip(*rows, strict=True))
     last = int(t[-1])
     return assemble(
@@ -132,15 +93,16 @@ def _iterate(
     system: Trainable,
     theta: Array,
     steps: int,
-    update: Update,
+    optimiser: Optimiser,
+    schedule: Schedule,
     factor: float,
     every: int,
-    rate: float,
 ) -> Iterator[tuple[int, Array, float, float]]:
     """Yield (step, θ, −dL per step, dissipated so far), ending before the gradient overflows.
 
     θ(0) is a row even if its own gradient does.
     """
+    memory = np.zeros((optimiser.slots, len(theta)), theta.dtype)
     dissipated = 0.0
     last: tuple[int, Array, float, float] | None = None
     with np.errstate(over="ignore", invalid="ignore"):
@@ -149,11 +111,12 @@ def _iterate(
             square = float(np.dot(gradient, gradient))
             if step and not math.isfinite(square):
                 break
+            rate = schedule(step)
             last = (step, theta, rate * factor * square, dissipated)
             if step % every == 0:
                 yield last
                 last = None
             dissipated += rate * factor * square
-            theta = theta + update(factor * gradient)
+            theta = theta + optimiser.change(factor * gradient, memory, rate, step + 1)
     if last is not None:
         yield last

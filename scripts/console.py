@@ -112,7 +112,9 @@ def check_writable(path: str | Path, argument: str, *, suffixes: Sequence[str] =
         raise InputError(f"{argument}: {path} is not a regular file")
     if target.exists() and not os.access(target, os.W_OK):
         raise InputError(f"{argument}: {path} is write-protected")
-    probe = _temporary(target)
+    from numerics.files import temporary_beside
+
+    probe = temporary_beside(target)
     try:
         # Permission bits do not tell all: a read-only disk, /proc, the rights of root.
         probe.open("xb").close()
@@ -123,30 +125,10 @@ def check_writable(path: str | Path, argument: str, *, suffixes: Sequence[str] =
     return target
 
 
-def _temporary(target: Path) -> Path:
-    return target.with_name(f".{target.stem[:80]}.{os.getpid()}.part{target.suffix}")
-
-
-@contextmanager
-def written_atomically(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, of the same ending, to write to.
-
-    On leaving, what was written is flushed to disk and takes the place of `path` in one step;
-    after an error, Ctrl-C included, it is removed and `path` is as it was.
-    """
-    target = Path(os.path.realpath(path))
-    temporary = _temporary(target)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_atomically(path: str | Path, data: str | bytes) -> None:
     """Write a whole file, or nothing."""
+    from numerics.files import written_atomically
+
     with written_atomically(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 

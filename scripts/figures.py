@@ -58,6 +58,7 @@ def make(name: str, out: Path, *, quick: bool = False, seed: int = 0) -> list[Pa
     """Compute and draw one figure; return the files written."""
     import style
     from drawing.base import HEADER, Settings
+    from numerics.files import written_atomically
 
     drawing = load(name)
     result = drawing.compute(Settings(seed, quick))
@@ -72,7 +73,7 @@ def make(name: str, out: Path, *, quick: bool = False, seed: int = 0) -> list[Pa
     )
     files = [out / f"{name}{suffix}" for suffix in (".svg", ".png", ".csv")]
     for path in files[:2]:
-        with console.written_atomically(path) as temporary:
+        with written_atomically(path) as temporary:
             style.save(fig, temporary, dpi=RESOLUTION)
     console.write_atomically(files[2], text.getvalue())
     return files

@@ -117,10 +117,12 @@ def body(argv: list[str] | None) -> int:
     path = console.check_writable(options.output, "FILE.npy", suffixes=(".npy",))
     import numpy as np
 
+    from numerics.files import written_atomically
+
     chosen = f"--size {options.size} --components {options.components} --stride {options.stride}"
     with console.blame(chosen):
         tokens = photograph_patches(options.size, options.components, options.stride)
-    with console.written_atomically(path) as temporary, open(temporary, "wb") as file:
+    with written_atomically(path) as temporary, open(temporary, "wb") as file:
         np.save(file, tokens, allow_pickle=False)
     print(f"{path}: {tokens.shape[0]} patches in {tokens.shape[1]} directions")
     print("eigenvalues  " + "  ".join(f"{x:7.4f}" for x in (tokens**2).mean(axis=0)))

@@ -13,6 +13,7 @@ ALLOWED = {
     "analytic/derivations": {"numpy", "sympy", "analytic"},
     "numerics": {"numpy", "scipy", "numerics"},
     "numerics/layers": {"numpy", "numerics"},
+    "numerics/training": {"numpy", "numerics"},
     "gpu": {"numpy", "numerics", "gpu"},
 }
 STANDARD = set(__import__("sys").stdlib_module_names)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import console
 import style
+from numerics.files import written_atomically
 
 from .measured import Measured
 from .theory import Prediction
@@ -107,5 +107,5 @@ def save(path: Path, prediction: Prediction, measured: Sequence[Measured]) -> No
     figure, ax = style.figure(5.6, 3.3)
     with rc_context(style.RC):
         draw(ax, prediction, measured)
-    with console.written_atomically(path) as temporary:
+    with written_atomically(path) as temporary:
         style.save(figure, temporary)

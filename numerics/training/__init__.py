@@ -1,0 +1,1 @@
+"""Training as practitioners do it: batches, optimisers, schedules, records and checkpoints."""
