@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import console
 
 if TYPE_CHECKING:
+    from replaying.gather import Gathered
     from replaying.inputs import Run
     from replaying.report import Result
 
@@ -45,6 +46,10 @@ x_q·(W_kq x_n) or (W_q x_q)·(W_k x_n) over all N+1 tokens, no 1/N; the predict
 coordinate of the query's output, summed over heads; loss the mean square without ½, and loss[i] is
 the loss BEFORE update i (a recording made after each update is noticed). Any floating type is read;
 all is computed in float64.
+
+memory: the sample is read once, in pieces, so that P may be as large as the disk allows. Softmax
+attention and linear attention with D > 24 use the sequences in every step and hold all of them, in
+float64; an array in Fortran order (np.asfortranarray, a transpose) is loaded whole too.
 
 example, a merged layer with 8 heads (in a training script):
     value, kq = nn.Linear(D+1, H*(D+1), bias=False), nn.Linear(D+1, H*(D+1), bias=False)
@@ -81,12 +86,16 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def check_outputs(options: argparse.Namespace) -> None:
-    """Check, before anything is computed, that the files to write can be written."""
+    """Check, before anything is computed, that the files asked for can be written."""
     allowed = {"csv": (".csv",), "plot": PICTURES, "json": (".json",)}
     for name, suffixes in allowed.items():
         given = getattr(options, name)
         if given is not None:
             setattr(options, name, console.check_writable(given, f"--{name}", suffixes=suffixes))
+
+
+def check_folder(options: argparse.Namespace) -> None:
+    """Make the folder of the other files; call it when the sample is known to be good."""
     source = Path(options.run)
     folder = source.parent if options.out is None else Path(options.out)
     if options.out is not None:
@@ -113,11 +122,11 @@ def count_steps(run: Run, options: argparse.Namespace) -> int:
     return int(options.steps)
 
 
-def compute(run: Run, attention: str, steps: int, source: str) -> Result:
+def compute(run: Run, attention: str, gathered: Gathered, steps: int, source: str) -> Result:
     """Replay the run, compare it, and predict its plateaus."""
     from replaying import compare, engine, report, theory
 
-    replayed = engine.replay(run, attention, steps)
+    replayed = engine.replay(run, attention, gathered, steps)
     comparison = None
     if run.loss is not None:
         given = run.loss[:steps]
@@ -128,7 +137,7 @@ def compute(run: Run, attention: str, steps: int, source: str) -> Result:
                 "the replayed run is finite"
             )
         comparison = compare.compare(given, replayed.loss)
-    plateaus = theory.predict(run, attention)
+    plateaus = theory.predict(run, gathered)
     return report.Result(run, attention, steps, replayed, plateaus, comparison)
 
 
@@ -148,13 +157,17 @@ def write(result: Result, options: argparse.Namespace) -> None:
 def body(argv: list[str] | None) -> int:
     """Read the run, replay it, and report."""
     options = make_parser().parse_args(argv)
-    from replaying import inputs, report
+    from replaying import gather, inputs, report
 
     run = inputs.read_run(options.run)
     steps = count_steps(run, options)
     check_outputs(options)
+    attention = options.attention or "linear"
+    console.progress(f"reading {len(run.sample)} sequences …")
+    gathered = gather.gather(run, attention)
+    check_folder(options)
     console.progress(f"replaying {steps} steps …")
-    result = compute(run, options.attention or "linear", steps, options.run)
+    result = compute(run, attention, gathered, steps, options.run)
     print("\n".join(report.lines(result)))
     write(result, options)
     return 0

@@ -13,18 +13,17 @@ from numpy.typing import NDArray
 import console
 from numerics import TwoLayerNetwork
 from numerics.layers.attention import AttentionLayer
-from numerics.layers.moments import LayerMomentsSystem, linear_layer_moments
+from numerics.layers.moments import LayerMomentsSystem
 from numerics.layers.system import LayerSystem
 
 from .compare import first_not_finite
+from .gather import Gathered
 from .inputs import Run
-from .theory import sample_moments
 
 Array = NDArray[Any]
 
 BLOCK = 256  # states whose losses are evaluated together…
 BLOCK_NUMBERS = 2**20  # …if they hold no more numbers than this
-MOST_FEATURES = 8192  # a moment matrix of 512 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +39,7 @@ class Replay:
     diverged_at : int, optional
         First i for which the loss before update i is not finite.
     seconds, seconds_moments : float
-        For the whole, and for the pass over the sample in it.
+        For the whole, and for reading the sample in it.
     source : str
         What the steps were computed from: ``"moments"`` or ``"sequences"``.
     """
@@ -56,7 +55,7 @@ class Replay:
 System = LayerSystem | LayerMomentsSystem | TwoLayerNetwork
 
 
-def replay(run: Run, attention: str, steps: int) -> Replay:
+def replay(run: Run, attention: str, gathered: Gathered, steps: int) -> Replay:
     """Train `steps` updates from the run's initial weights.
 
     Raises
@@ -65,8 +64,8 @@ def replay(run: Run, attention: str, steps: int) -> Replay:
         If the loss is not finite at the initial weights.
     """
     begin = time.perf_counter()
-    system, theta = bind(run, attention)
-    ready = time.perf_counter()
+    system, theta = bind(run, attention, gathered)
+    bound = time.perf_counter()
     losses = descend(system, theta, run.rate, steps)
     end = time.perf_counter()
     if not len(losses):
@@ -76,7 +75,8 @@ def replay(run: Run, attention: str, steps: int) -> Replay:
     if diverged is not None:
         status = f"diverged: the loss before update {diverged} is not finite at rate {run.rate:g}"
     source = "sequences" if isinstance(system, LayerSystem) else "moments"
-    return Replay(losses, status, diverged, end - begin, ready - begin, source)
+    before = gathered.seconds + bound - begin
+    return Replay(losses, status, diverged, before + end - bound, before, source)
 
 
 def descend(system: System, theta: Array, rate: float, steps: int) -> Array:
@@ -112,22 +112,17 @@ def _advance(system: System, theta: Array, rate: float, count: int) -> tuple[Arr
     return np.asarray(system.loss(states)), theta
 
 
-def bind(run: Run, attention: str) -> tuple[System, Array]:
+def bind(run: Run, attention: str, gathered: Gathered) -> tuple[System, Array]:
     """The run's model bound to its data, and its initial weights."""
     if run.design == "network":
-        network = TwoLayerNetwork(sample_moments(run), run.heads)
+        assert gathered.reduced is not None
+        network = TwoLayerNetwork(gathered.reduced, run.heads)
         first, second = run.weights
         return network, network.pack(second[0], first)
     layer = AttentionLayer(run.dimension, run.heads, run.rank, attention)
     value, *rest = (weight.reshape(run.heads, -1, run.dimension + 1) for weight in run.weights)
     theta = layer.pack(value[:, -1], *rest)
-    if attention == "linear" and _moments_pay(run):
-        moments = linear_layer_moments([(run.x, run.target)])
-        return LayerMomentsSystem(layer, moments), theta
-    return LayerSystem(layer, run.x, run.target), theta
-
-
-def _moments_pay(run: Run) -> bool:
-    """Whether a product with E[ffᵀ] costs less than a pass over the sequences, and fits."""
-    features = (run.dimension + 1) * (run.dimension + 2) * run.dimension // 2
-    return features <= MOST_FEATURES and features**2 <= 4 * run.x.size * run.heads
+    if gathered.sequences is not None:
+        return LayerSystem(layer, *gathered.sequences), theta
+    assert gathered.layer is not None
+    return LayerMomentsSystem(layer, gathered.layer), theta

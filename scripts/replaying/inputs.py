@@ -6,11 +6,8 @@ as `torch.nn.Linear` stores them, (out, in), heads stacked along the first axis.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from math import isqrt
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,26 +15,28 @@ from numpy.typing import NDArray
 
 import console
 
+from .archive import Stored, check_finite, load, wrong
+from .sample import Sample
+
 Array = NDArray[Any]
 
 VALUE, MERGED = "init_value_weight", "init_kq_weight"
 KEY, QUERY = "init_key_weight", "init_query_weight"
 FIRST, SECOND = "init_fc1_weight", "init_fc2_weight"
-KNOWN = ("x", "y_q", "lr", "loss", VALUE, MERGED, KEY, QUERY, FIRST, SECOND)
+SAMPLE = ("x", "y_q")
+KNOWN = (*SAMPLE, "lr", "loss", VALUE, MERGED, KEY, QUERY, FIRST, SECOND)
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run made elsewhere, in float64.
+    """A run made elsewhere, in float64; its sequences are still in the file.
 
     Attributes
     ----------
     design : str
         ``"merged"``, ``"separate"`` or ``"network"``.
-    x : (P, N+1, D+1) or (P, D²)
-        Tokens, the query with label 0 last; for a network the features z.
-    target : (P,)
-        y_q.
+    sample : Sample
+        x, (P, N+1, D+1) tokens or for a network (P, D²) features z, and y_q.
     weights : tuple of arrays
         Value and key-query; value, key and query; or first and second layer: as in the file.
     loss : (steps,), optional
@@ -51,8 +50,7 @@ class Run:
     """
 
     design: str
-    x: Array
-    target: Array
+    sample: Sample
     rate: float
     weights: tuple[Array, ...]
     loss: Array | None
@@ -63,86 +61,53 @@ class Run:
     @property
     def dimension(self) -> int:
         """D."""
-        return isqrt(self.x.shape[1]) if self.design == "network" else self.x.shape[2] - 1
+        return isqrt(self.sample.shape[1]) if self.design == "network" else self.sample.shape[2] - 1
 
     @property
     def context_length(self) -> int | None:
         """N; None for a network, whose features do not tell."""
-        return None if self.design == "network" else self.x.shape[1] - 1
+        return None if self.design == "network" else self.sample.shape[1] - 1
 
 
 def read_run(source: str) -> Run:
-    """Read and check a run.
+    """Read and check a run; the numbers of its sample are checked when they are read.
 
     Raises
     ------
     console.InputError
         If the file is missing or damaged, or an array is missing, of a wrong shape or not finite.
     """
-    arrays = _load(source)
+    arrays = load(source, KNOWN, SAMPLE)
     stored_as = min((a.dtype for a in arrays.values() if a.dtype.kind == "f"),
                     key=lambda dtype: dtype.itemsize, default=np.dtype(float)).name  # fmt: skip
-    numbers = {name: _number_array(source, name, array) for name, array in arrays.items()}
+    numbers = {name: _numbers(source, name, array) for name, array in arrays.items()}
     x, target, rate = (_need(source, numbers, name) for name in ("x", "y_q", "lr"))
     if rate.size != 1 or not rate.item() > 0:
-        raise _wrong(source, "lr", f"must be one number > 0, got {_shown(rate)}")
+        raise wrong(source, "lr", f"must be one number > 0, got {_shown(rate)}")
     if x.ndim not in (2, 3):
-        raise _wrong(source, "x", "must have shape (P, N+1, D+1), or (P, D²) for a two-layer "
+        raise wrong(source, "x", "must have shape (P, N+1, D+1), or (P, D²) for a two-layer "
                      f"network, got {x.shape}")  # fmt: skip
-    _shape(source, "y_q", target, (len(x),), "one target for each sequence in x")
+    _shape(source, "y_q", target, x.shape[:1], "one target for each sequence in x")
     loss = numbers.get("loss")
     if loss is not None and (loss.ndim != 1 or not np.isfinite(loss[:1]).all()):
-        raise _wrong(source, "loss", f"must be (steps,), beginning finite, got {_shown(loss)}")
+        raise wrong(source, "loss", f"must be (steps,), beginning finite, got {_shown(loss)}")
     design, weights, heads, rank = (_network if x.ndim == 2 else _attention)(source, numbers, x)
-    return Run(design, x, target, rate.item(), weights, loss, heads, rank, stored_as)
+    return Run(design, Sample(x, target), rate.item(), weights, loss, heads, rank, stored_as)
 
 
-def _load(source: str) -> dict[str, Array]:
-    """The arrays that we know by name."""
-    try:
-        # Opened here, because NumPy leaves a damaged archive open.
-        with Path(source).open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if not isinstance(loaded, np.lib.npyio.NpzFile):
-                raise console.InputError(f"{source}: must be a .npz file, holds a single array")
-            with loaded:
-                return {name: _one(source, name, loaded) for name in KNOWN if name in loaded.files}
-    except OSError as error:
-        reason = error.strerror or f"damaged: {console.one_line(error)}"
-        raise console.InputError(f"{source}: {reason}") from error
-    except (ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        # NumPy takes whatever it does not know for a pickle.
-        raise console.InputError(f"{source}: is not a .npz file, or damaged") from error
-
-
-def _one(source: str, name: str, loaded: Any) -> Array:
-    try:
-        array = loaded[name]
-    except (OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise _wrong(source, name, f"damaged: {console.one_line(error)}") from error
-    except (ValueError, NotImplementedError, RuntimeError) as error:
-        text = console.one_line(error)
-        objects = "holds Python objects, not numbers"
-        raise _wrong(source, name, objects if "pickle" in text else f"damaged: {text}") from error
-    if not isinstance(array, np.ndarray):
-        raise _wrong(source, name, "is not an array in NumPy's format")
-    return array
-
-
-def _number_array(source: str, name: str, array: Array) -> Array:
+def _numbers(source: str, name: str, array: Any) -> Any:
     """As float64, finite; a recorded loss may run into infinity, where training diverged."""
     if array.dtype.kind not in "fiu":
-        raise _wrong(source, name, f"must hold real numbers, got dtype {array.dtype}")
+        raise wrong(source, name, f"must hold real numbers, got dtype {array.dtype}")
     if not array.size:
-        raise _wrong(source, name, f"is empty, shape {array.shape}")
+        raise wrong(source, name, f"is empty, shape {array.shape}")
+    if isinstance(array, Stored):
+        return array
     array = array.astype(np.float64, copy=False)
     finite = np.isfinite(array)
     if name == "loss":
         finite = finite[: len(finite) - _tail(finite)] if finite.ndim == 1 else finite
-    if not finite.all():
-        place = np.unravel_index(int(np.argmin(finite)), finite.shape)
-        where = f" at [{', '.join(str(i) for i in place)}]" if place else ""
-        raise _wrong(source, name, f"must be finite, got {array[place]}{where}")
+    check_finite(source, name, array, finite)
     return array
 
 
@@ -152,16 +117,12 @@ def _tail(finite: Array) -> int:
 
 
 def _attention(
-    source: str, arrays: dict[str, Array], x: Array
+    source: str, arrays: dict[str, Any], x: Stored
 ) -> tuple[str, tuple[Array, ...], int, int | None]:
     """Design, weights, H and R of an attention layer."""
     if x.shape[1] < 2 or x.shape[2] < 2:
-        raise _wrong(source, "x", "must have shape (P, N+1, D+1) with N and D at least 1, "
+        raise wrong(source, "x", "must have shape (P, N+1, D+1) with N and D at least 1, "
                      f"got {x.shape}")  # fmt: skip
-    leaked = np.flatnonzero(x[:, -1, -1])
-    if len(leaked):
-        raise _wrong(source, "x", "must have the query as the last token, its y set to 0; "
-                     f"got {x[leaked[0], -1, -1]:g} in sequence {leaked[0]}")  # fmt: skip
     width = x.shape[2]
     value = _need(source, arrays, VALUE)
     heads = _divide(source, VALUE, value, width, width, "H(D+1)", "D+1")
@@ -183,12 +144,12 @@ def _attention(
 
 
 def _network(
-    source: str, arrays: dict[str, Array], x: Array
+    source: str, arrays: dict[str, Any], x: Stored
 ) -> tuple[str, tuple[Array, ...], int, int | None]:
     """Design, weights and width of a two-layer network."""
     features = x.shape[1]
     if isqrt(features) ** 2 != features:
-        raise _wrong(source, "x", "must hold D² cubic features z, or have three axes for an "
+        raise wrong(source, "x", "must hold D² cubic features z, or have three axes for an "
                      f"attention layer, got shape {x.shape}")  # fmt: skip
     first, second = _need(source, arrays, FIRST), _need(source, arrays, SECOND)
     width = _divide(source, FIRST, first, 1, features, "H", "D²")
@@ -196,7 +157,7 @@ def _network(
     return "network", (first, second), width, None
 
 
-def _need(source: str, arrays: dict[str, Array], name: str) -> Array:
+def _need(source: str, arrays: dict[str, Any], name: str) -> Any:
     if name not in arrays:
         listed = ", ".join(arrays) or "none that is known"
         raise console.InputError(f"{source}: lacks the array {name}; it has {listed}")
@@ -208,19 +169,15 @@ def _divide(
 ) -> int:
     """How many blocks of `rows` rows a weight (…, columns) holds."""
     if array.ndim != 2 or array.shape[1] != columns or array.shape[0] % rows:
-        raise _wrong(source, name, f"must have shape ({first}, {second}): rows a multiple of "
+        raise wrong(source, name, f"must have shape ({first}, {second}): rows a multiple of "
                      f"{rows}, {columns} columns; got {array.shape}")  # fmt: skip
     return array.shape[0] // rows
 
 
-def _shape(source: str, name: str, array: Array, shape: tuple[int, ...], why: str) -> None:
+def _shape(source: str, name: str, array: Array | Stored, shape: tuple[int, ...], why: str) -> None:
     if array.shape != shape:
-        raise _wrong(source, name, f"must have shape {shape}, {why}; got {array.shape}")
+        raise wrong(source, name, f"must have shape {shape}, {why}; got {array.shape}")
 
 
 def _shown(array: Array) -> str:
     return f"{array.item():g}" if array.size == 1 else f"shape {array.shape}"
-
-
-def _wrong(source: str, name: str, what: str) -> console.InputError:
-    return console.InputError(f"{source}: {name} {what}")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import console
 import style
+from numerics.files import written_atomically
 
 from .compare import Comparison
 from .report import Result
@@ -114,5 +114,5 @@ def _thin(count: int) -> Any:
 def save(path: Path, result: Result) -> None:
     """Draw into a file, which appears whole or not at all."""
     figure = draw(result)
-    with console.written_atomically(path) as temporary:
+    with written_atomically(path) as temporary:
         style.save(figure, temporary, dpi=200)

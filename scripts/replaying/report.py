@@ -89,7 +89,7 @@ def lines(result: Result) -> list[str]:
     length = "" if run.context_length is None else f", N = {run.context_length}"
     units = "hidden units" if run.design == "network" else f"heads{rank}"
     text = [
-        f"{result.kind}: {run.heads} {units}, D = {run.dimension}{length}, P = {len(run.x)}, "
+        f"{result.kind}: {run.heads} {units}, D = {run.dimension}{length}, P = {len(run.sample)}, "
         f"rate {run.rate:g}",
         f"{len(result.loss)} steps in {replay.seconds:.3g} s "
         f"({replay.seconds_moments:.2g} s of it to prepare), from the sample's {replay.source}",
@@ -182,7 +182,7 @@ def to_json(result: Result) -> str:
         "rank": run.rank,
         "dimension": run.dimension,
         "context_length": run.context_length,
-        "sequences": len(run.x),
+        "sequences": len(run.sample),
         "lr": run.rate,
         "flow_time_per_step": convention.flow_time(1, run.rate) if convention else None,
         "stored_as": run.stored_as,
@@ -190,7 +190,7 @@ def to_json(result: Result) -> str:
         "conventions": {
             "loss": "mean square, no factor 1/2; entry i is the loss before update i",
             "attention": "sums over all N+1 tokens, no 1/N",
-            "speed": "steps per second, the pass over the sample included",
+            "speed": "steps per second, reading the sample included",
             "flow_time": "tau = 1, attention with 1/N, tau dW/dt = -1/2 dL/dW",
         },
     }

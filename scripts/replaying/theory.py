@@ -7,7 +7,6 @@ Notation: β = Σ y_n x_n (without 1/N, as in the run), z = vec(β x_qᵀ), and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,25 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import analytic
-from numerics import (
-    DenseMoments,
-    Sequences,
-    matrix_loss,
-    minimiser,
-    moments_of_sequences,
-    stationary_loss,
-)
-from numerics.layers.moments import linear_layer_moments
+from numerics import DenseMoments, LinearLayerMoments, matrix_loss, minimiser, stationary_loss
 
+from .gather import LARGEST_EXACT, MOST_SOLVED, Gathered, Marginals
 from .inputs import Run
 
 Array = NDArray[Any]
 
-MOST_FEATURES = 1000  # of the whole layer, for its least loss
 TOO_FEW = "too few sequences to tell the modes"
-CHUNK = 10_000  # sequences at a time
-# D up to which plateaus are found on the sample itself, in a second or two.
-LARGEST_EXACT = {"separate": 14, "merged": 32, "network": 64}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,26 +50,28 @@ class Plateaus:
     floor: float | None = None
 
 
-def predict(run: Run, attention: str) -> Plateaus:
+def predict(run: Run, gathered: Gathered) -> Plateaus:
     """Plateaus of the reduced model on the run's sample, and the floor of the whole layer."""
-    if attention == "softmax":
+    if gathered.marginals is None:
         drops = "one abrupt drop" if run.design == "merged" else "several drops"
         note = f"softmax attention has no closed form; [L] Fig. 5 shows {drops}"
         return Plateaus([], [], [], note)
-    return replace(_predict_linear(run), floor=least_loss(run))
+    if run.dimension <= LARGEST_EXACT[run.design] and gathered.reduced is not None:
+        plateaus = _exact(run, gathered.reduced, gathered.marginals)
+    else:
+        plateaus = _formula_alone(run, gathered.marginals)
+    return replace(plateaus, floor=least_loss(gathered.layer))
 
 
-def _predict_linear(run: Run) -> Plateaus:
-    if run.dimension > LARGEST_EXACT[run.design]:
-        return _formula_alone(run)
-    moments = sample_moments(run)
+def _exact(run: Run, moments: DenseMoments, marginals: Marginals) -> Plateaus:
+    """Stationary points of the sample's loss itself."""
     energy, last = moments.energy, float(matrix_loss(moments, minimiser(moments)))
     last = max(last, 0.0)
     size = run.dimension
     if run.design != "separate":
         note = "zero, and the minimum of the reduced model on this sample ([L] Eq. 9)"
         return Plateaus([energy, last], [0, size], [], note)
-    start, formula = _modes(run, energy)
+    start, formula = _modes(marginals)
     count = min(size, run.heads * (run.rank or 1))
     if start is None:
         ends = 2 if count == size else 1
@@ -94,12 +84,12 @@ def _predict_linear(run: Run) -> Plateaus:
     return Plateaus(losses, list(range(count + 1)), formula[: count + 1], note)
 
 
-def _formula_alone(run: Run) -> Plateaus:
+def _formula_alone(run: Run, marginals: Marginals) -> Plateaus:
     """Without E[zzᵀ], where that is large."""
-    energy = float(run.target @ run.target) / len(run.target)
+    energy = marginals.energy
     if run.design == "network":
         return Plateaus([energy], [0], [], "too many features for the minimum; zero alone")
-    start, formula = _modes(run, energy)
+    start, formula = _modes(marginals)
     note = "from Λ, S and C of the sample alone, as D is large ([L] Eq. 19 in general form)"
     if start is None:
         return Plateaus([energy], [0], [], TOO_FEW)
@@ -110,60 +100,32 @@ def _formula_alone(run: Run) -> Plateaus:
     return Plateaus(formula[:count], modes[:count], formula[:count], note)
 
 
-def sample_moments(run: Run) -> DenseMoments:
-    """E y_q², C and E[zzᵀ] of the sample, in one pass."""
-    if run.design != "network":
-        return moments_of_sequences(_chunks(run))
-    z, y, count = run.x, run.target, len(run.x)
-    side = run.dimension
-    correlation = (y @ z / count).reshape(side, side).T
-    return DenseMoments(float(y @ y) / count, correlation, z.T @ z / count)
-
-
-def _chunks(run: Run) -> Iterator[Sequences]:
-    for start in range(0, len(run.x), CHUNK):
-        x, y = run.x[start : start + CHUNK], run.target[start : start + CHUNK]
-        count, length = len(x), x.shape[1] - 1
-        yield Sequences(
-            x=x[:, :-1, :-1], y=x[:, :-1, -1], query=x[:, -1, :-1], target=y,
-            lengths=np.full(count, length), w=np.zeros((count, 0)),
-        )  # fmt: skip
-
-
-def _modes(run: Run, energy: float) -> tuple[Array | None, list[float]]:
+def _modes(marginals: Marginals) -> tuple[Array | None, list[float]]:
     """The rank-one matrices of the modes in visit order, and the losses of the formula.
 
     They come from Λ = E[x_q x_qᵀ], S = E[ββᵀ] and C = E[y_q β x_qᵀ] as if sequences were many:
     C = ΛΩΛ gives Ω, made symmetric and positive as it would be.
     """
-    count, size = len(run.x), run.dimension
-    second, correlation, covariance = (np.zeros((size, size)) for _ in range(3))
-    for part in _chunks(run):
-        beta, query = part.beta, part.query
-        second += beta.T @ beta / count
-        covariance += query.T @ query / count
-        correlation += (beta * part.target[:, None]).T @ query / count
+    second, covariance = marginals.second_moment, marginals.covariance
     try:
-        omega = np.linalg.solve(covariance, np.linalg.solve(covariance, correlation).T)
+        omega = np.linalg.solve(covariance, np.linalg.solve(covariance, marginals.correlation).T)
         values, vectors = np.linalg.eigh((omega + omega.T) / 2)
         task = (vectors * np.maximum(values, 0.0)) @ vectors.T
         second, covariance = (second + second.T) / 2, (covariance + covariance.T) / 2
         modes = analytic.general_modes(covariance, second, task_covariance=(task + task.T) / 2)
     except (ValueError, np.linalg.LinAlgError):
         return None, []  # singular: fewer sequences than dimensions, or a dead dimension
-    losses = energy - np.append(0.0, np.cumsum(modes.gains))
+    losses = marginals.energy - np.append(0.0, np.cumsum(modes.gains))
     return modes.matrices, np.maximum(losses, 0.0).tolist()
 
 
-def least_loss(run: Run) -> float | None:
+def least_loss(moments: LinearLayerMoments | None) -> float | None:
     """The least loss on the sample of a linear layer with every block of its weights.
 
     Blocks that act on labels, which the reduced model leaves out, fit a finite sample better. A
     lower bound with few heads or a low rank; None for a network, or where D is large.
     """
-    size = run.dimension
-    if run.design == "network" or (size + 1) * (size + 2) * size // 2 > MOST_FEATURES:
+    if moments is None or len(moments.correlation) > MOST_SOLVED:
         return None
-    moments = linear_layer_moments([(run.x, run.target)])
     best = np.linalg.lstsq(moments.feature_moment, moments.correlation, rcond=None)[0]
     return max(0.0, moments.energy - float(best @ moments.correlation))
