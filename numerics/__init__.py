@@ -15,15 +15,21 @@ from numerics.drops import (
 )
 from numerics.flow import gradient_flow, system_flow
 from numerics.layers.attention import AttentionLayer
+from numerics.layers.base import Layer
 from numerics.layers.moments import (
     LayerMomentsSystem,
     LinearLayerMoments,
+    extra_blocks,
     layer_features,
     linear_layer_moments,
+    pool_layer_moments,
+    reduced_moments,
 )
+from numerics.layers.multitask import MultiTaskLayer
 from numerics.layers.system import LayerSystem
 from numerics.layers.tokens import token_blocks, tokens_of
 from numerics.merged import MergedAttention
+from numerics.mixture import mixture_covariance, mixture_vectors
 from numerics.moments import (
     DenseMoments,
     DiagonalMoments,
@@ -32,62 +38,115 @@ from numerics.moments import (
     matrix_loss,
     minimiser,
     moments_of_sequences,
+    pool_moments,
     population_moments,
     sample_moments,
 )
+from numerics.multitask import MultiTask, sample_multitask
 from numerics.networks import ConvolutionalNetwork, TwoLayerNetwork
 from numerics.sampling import Sequences, antithetic, sample_chunks, sample_sequences
 from numerics.separate import SeparateAttention
+from numerics.softmax.baselines import (
+    RiskEstimate,
+    bayes_risk_monte_carlo,
+    ridge_risk_monte_carlo,
+    wishart_eigenvalues,
+)
+from numerics.softmax.exact import (
+    AttentionMoments,
+    ExactLoss,
+    attention_moments,
+    exact_loss,
+    exact_task_loss,
+)
+from numerics.softmax.monte_carlo import LossEstimate, icl_loss_monte_carlo
+from numerics.softmax.optimum import ExactOptimum, exact_optimum
 from numerics.stability import Stability, find_fixed_point, stability
 from numerics.stationary import stationary_loss
 from numerics.systems import AttentionSystem, gradient, loss, predict
 from numerics.tasks import LinearTask, TokenTask, random_rotation
+from numerics.training.batches import FreshBatches, Minibatches
+from numerics.training.optimisers import Adam, GradientDescent, Momentum
+from numerics.training.record import TrainingRun, linear_grid, log_grid
+from numerics.training.schedules import Constant, Cosine, StepDecay
+from numerics.training.train import train
 from numerics.trajectory import Trajectory
-from numerics.whole_layer import WholeLinearLayer
 
 __all__ = [
+    "Adam",
     "AttentionLayer",
+    "AttentionMoments",
     "AttentionSystem",
     "Cascade",
+    "Constant",
     "ConvolutionalNetwork",
+    "Cosine",
     "DenseMoments",
     "DiagonalMoments",
+    "ExactLoss",
+    "ExactOptimum",
     "FactoredMoments",
+    "FreshBatches",
+    "GradientDescent",
+    "Layer",
     "LayerMomentsSystem",
     "LayerSystem",
     "LinearLayerMoments",
     "LinearTask",
+    "LossEstimate",
     "MeasuredPlateaus",
     "MergedAttention",
+    "Minibatches",
+    "Momentum",
+    "MultiTask",
+    "MultiTaskLayer",
+    "RiskEstimate",
     "SeparateAttention",
     "Sequences",
     "Stability",
+    "StepDecay",
     "TokenTask",
+    "TrainingRun",
     "Trajectory",
     "TwoLayerNetwork",
-    "WholeLinearLayer",
     "antithetic",
+    "attention_moments",
+    "bayes_risk_monte_carlo",
     "crossing_times",
     "dense_moments",
     "drop_times",
     "dwell_times",
+    "exact_loss",
+    "exact_optimum",
+    "exact_task_loss",
+    "extra_blocks",
     "find_fixed_point",
     "find_plateaus",
     "gradient",
     "gradient_descent",
     "gradient_flow",
+    "icl_loss_monte_carlo",
     "layer_features",
+    "linear_grid",
     "linear_layer_moments",
+    "log_grid",
     "loss",
     "matrix_loss",
     "minimiser",
+    "mixture_covariance",
+    "mixture_vectors",
     "moments_of_sequences",
+    "pool_layer_moments",
+    "pool_moments",
     "population_moments",
     "predict",
     "random_rotation",
     "reduced_cascade",
+    "reduced_moments",
+    "ridge_risk_monte_carlo",
     "sample_chunks",
     "sample_moments",
+    "sample_multitask",
     "sample_sequences",
     "stability",
     "stationary_loss",
@@ -95,4 +154,6 @@ __all__ = [
     "task_cascade",
     "token_blocks",
     "tokens_of",
+    "train",
+    "wishart_eigenvalues",
 ]

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from numerics import _check
 from numerics.sampling import Sequences, sample_chunks
 from numerics.tasks import Task, TokenTask
 
@@ -188,6 +189,48 @@ def sample_moments(task: Task, count: int, *, chunk: int = 10_000, rng: Any = No
     return moments_of_sequences(sample_chunks(task, count, chunk=chunk, rng=rng))
 
 
+def pool_moments(batches: Iterable[DenseMoments], weights: ArrayLike | None = None) -> DenseMoments:
+    """Average moments of several samples: those of all their sequences together.
+
+    Parameters
+    ----------
+    batches
+        One or more, of one D.
+    weights : (B,), optional
+        Number of sequences of each batch, or its share, > 0; by default all are alike.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is no batch, two differ in D, or the weights are not one positive number each.
+
+    Examples
+    --------
+    >>> from numerics import LinearTask
+    >>> task = LinearTask([[1.0]], 3)
+    >>> a, b = sample_moments(task, 10, rng=0), sample_moments(task, 30, rng=1)
+    >>> pooled = pool_moments([a, b], [10, 30])
+    >>> bool(np.isclose(pooled.energy, (a.energy + 3 * b.energy) / 4))
+    True
+    """
+    parts = list(batches)
+    if not parts:
+        raise ValueError("batches must hold at least one sample's moments, got none")
+    sizes = {len(part.correlation) for part in parts}
+    if len(sizes) > 1:
+        raise ValueError(f"batches must be of one dimension, got {sorted(sizes)}")
+    share = np.ones(len(parts)) if weights is None else _check.floating_array("weights", weights, 1)
+    _check.same_length("the length of weights", len(share), "the number of batches", len(parts))
+    if not (share > 0).all():
+        raise ValueError(f"weights must be > 0, got {share}")
+    share = share / share.sum()
+    return DenseMoments(
+        float(sum(w * part.energy for w, part in zip(share, parts, strict=True))),
+        sum(w * part.correlation for w, part in zip(share, parts, strict=True)),
+        sum(w * part.feature_moment for w, part in zip(share, parts, strict=True)),
+    )
+
+
 def dense_moments(moments: AnyMoments) -> DenseMoments:
     """Write any moments out with the full (D², D²) matrix E[zzᵀ].
 
@@ -243,6 +286,7 @@ __all__ = [
     "matrix_loss",
     "minimiser",
     "moments_of_sequences",
+    "pool_moments",
     "population_moments",
     "sample_moments",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
 from numerics.tasks import LinearTask, Task
@@ -56,13 +56,24 @@ class Sequences:
         return (self.query[:, :, None] * self.beta[:, None, :]).reshape(len(self), -1)
 
 
-def sample_sequences(task: Task, count: int, *, rng: Any = None) -> Sequences:
-    """Draw `count` sequences; the task vectors are Gaussian with second moment Ω.
+def sample_sequences(
+    task: Task, count: int, *, w: ArrayLike | None = None, rng: Any = None
+) -> Sequences:
+    """Draw `count` sequences; the task vectors are Gaussian with second moment Ω unless given.
+
+    Parameters
+    ----------
+    task
+        Law of the tokens, the lengths and the noise.
+    count : int
+        P.
+    w : (P, D), optional
+        Task vectors of any law (`mixture_vectors`), in place of Gaussian ones; Ω is not read then.
 
     Raises
     ------
     ValueError
-        If a context length is not a whole number.
+        If a context length is not a whole number, or `w` does not have shape (P, D).
 
     Examples
     --------
@@ -84,7 +95,7 @@ def sample_sequences(task: Task, count: int, *, rng: Any = None) -> Sequences:
     tokens = _draw_tokens(task, count * (longest + 1), generator)
     tokens = tokens.reshape(count, longest + 1, task.dimension)
     x, query = tokens[:, :-1], tokens[:, -1]
-    w = generator.standard_normal((count, task.dimension)) @ _root(task.task_covariance)
+    w = _task_vectors(task, count, w, generator)
     y = np.matmul(x, w[:, :, None])[:, :, 0]
     if task.noise:
         y = y + task.noise * generator.standard_normal(y.shape)
@@ -127,6 +138,18 @@ def antithetic(sequences: Sequences) -> Sequences:
         lengths=np.concatenate([sequences.lengths, sequences.lengths]),
         w=np.concatenate([sequences.w, -sequences.w]),
     )
+
+
+def _task_vectors(
+    task: Task, count: int, given: ArrayLike | None, generator: np.random.Generator
+) -> Array:
+    if given is None:
+        normal = generator.standard_normal((count, task.dimension))
+        return np.asarray(normal @ _root(task.task_covariance))
+    w = _check.floating_array("w", given, 2)
+    if w.shape != (count, task.dimension):
+        raise ValueError(f"w must have shape {(count, task.dimension)}, got {w.shape}")
+    return w
 
 
 def _draw_tokens(task: Task, count: int, generator: np.random.Generator) -> Array:

@@ -17,6 +17,7 @@ from drawing import CATALOGUE, load
 
 PROGRAM = "figures.py"
 RESOLUTION = 200  # dots per inch of the PNG
+WIDTH = max(map(len, CATALOGUE)) + 2
 
 
 def parser() -> console.Parser:
@@ -84,7 +85,7 @@ def body(argv: list[str] | None) -> int:
     arguments = parser().parse_args(argv)
     if arguments.list:
         for name, (_, shows) in CATALOGUE.items():
-            print(f"{name:7}{shows}")
+            print(f"{name:{WIDTH}}{shows}")
         return 0
     names = chosen(arguments.names)
     out = folder(arguments.out, names)
@@ -96,7 +97,7 @@ def body(argv: list[str] | None) -> int:
             make(name, out, quick=arguments.quick, seed=arguments.seed)
             finished.append(name)
             elapsed = time.perf_counter() - start
-            print(f"{name:7}{elapsed:5.1f} s  {out / name}.svg .png .csv", flush=True)
+            print(f"{name:{WIDTH}}{elapsed:5.1f} s  {out / name}.svg .png .csv", flush=True)
     except KeyboardInterrupt:
         kept = ", ".join(finished) or "none"
         print(f"{PROGRAM}: interrupted; finished figures are kept: {kept}", file=sys.stderr)

@@ -11,8 +11,10 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "analytic": {"numpy", "analytic"},
     "analytic/derivations": {"numpy", "sympy", "analytic"},
+    "analytic/softmax": {"numpy", "analytic"},
     "numerics": {"numpy", "scipy", "numerics"},
     "numerics/layers": {"numpy", "numerics"},
+    "numerics/softmax": {"numpy", "scipy", "numerics"},
     "numerics/training": {"numpy", "numerics"},
     "gpu": {"numpy", "numerics", "gpu"},
 }

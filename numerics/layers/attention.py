@@ -14,28 +14,23 @@ all tokens. The loss is the mean of (ŷ − y_q)² without ½; the velocity is �
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
-from numerics.layers.kernels import Piece, Workspace, piece_length, pieces
-from numerics.layers.tokens import checked_target, checked_tokens
+from numerics.layers.base import Layer, Piece
+from numerics.layers.kernels import laid_out_bytes, piece_length, pieces
 from numerics.merged import check_and_pack
 
 Array = NDArray[Any]
 
-ATTENTIONS = ("linear", "softmax")
-
 
 @dataclass(frozen=True)
-class AttentionLayer:
+class AttentionLayer(Layer):
     """A multi-head attention layer and its hand-written gradient.
 
     A state θ is flat: all a_h (H, K), then all W_h (H, K, K) by rows, or all W_k (H, R, K) and
@@ -75,16 +70,14 @@ class AttentionLayer:
     divide_by_context: bool = False
 
     def __post_init__(self) -> None:
-        _check.count("dimension", self.dimension)
-        _check.count("heads", self.heads)
+        self._check_attention()
         if self.rank is not None:
             _check.count("rank", self.rank)
-        if self.attention not in ATTENTIONS:
-            raise ValueError(
-                f"attention must be one of {', '.join(ATTENTIONS)}, got {self.attention!r}"
-            )
-        if self.divide_by_context and self.attention == "softmax":
-            raise ValueError("divide_by_context must be False for softmax, whose weights sum to 1")
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """A sequence has one y_q."""
+        return ()
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -93,45 +86,6 @@ class AttentionLayer:
         if self.rank is None:
             return {"a": (H, K), "W": (H, K, K)}
         return {"a": (H, K), "W_k": (H, self.rank, K), "W_q": (H, self.rank, K)}
-
-    @cached_property
-    def _spans(self) -> list[tuple[int, int, tuple[int, ...]]]:
-        """Where each of the weights begins and ends in a state, and its shape."""
-        ends = list(accumulate(math.prod(shape) for shape in self.shapes.values()))
-        return list(zip([0, *ends[:-1]], ends, self.shapes.values(), strict=True))
-
-    @property
-    def size(self) -> int:
-        """Length of a state, H K (1 + K) or H K (1 + 2R)."""
-        K = self.dimension + 1
-        return self.heads * K * (1 + (K if self.rank is None else 2 * self.rank))
-
-    def pack(self, *weights: ArrayLike) -> Array:
-        """Flatten (a, W) or (a, W_k, W_q) into a state.
-
-        Raises
-        ------
-        ValueError
-            If their number or a shape is not the layer's.
-        """
-        shapes = self.shapes
-        if len(weights) != len(shapes):
-            raise ValueError(f"weights must be {', '.join(shapes)}, got {len(weights)} arrays")
-        return check_and_pack(
-            {name: (w, shapes[name]) for name, w in zip(shapes, weights, strict=True)}
-        )
-
-    def unpack(self, theta: Array) -> tuple[Array, ...]:
-        """The weights (..., *shape), views of a state (..., size)."""
-        batch = theta.shape[:-1]
-        return tuple(
-            theta[..., start:end].reshape(batch + shape) for start, end, shape in self._spans
-        )
-
-    def initial_weights(self, scale: float, *, rng: Any = None) -> Array:
-        """Every weight drawn from N(0, scale²)."""
-        scale = _check.real("scale", scale, above=0.0)
-        return scale * np.random.default_rng(rng).standard_normal(self.size)
 
     def embed(self, v: ArrayLike, *weights: ArrayLike) -> Array:
         """State of a reduced model: v (H,) with U (H, D, D), or with k and q (H, R, D).
@@ -204,96 +158,11 @@ class AttentionLayer:
         head = theta.shape[:-1]
         return np.concatenate([q.reshape(*head, -1) for q in quantities], axis=-1)
 
-    def predict(self, theta: ArrayLike, tokens: ArrayLike, *, chunk: int | None = None) -> Array:
-        """ŷ (P,) for tokens (P, N+1, D+1); see `loss_and_gradient` for what is refused."""
-        X = checked_tokens(tokens, self.dimension)
-        parts = self.pieces(X, np.zeros(len(X)), chunk)
-        work = Workspace()
-        factors = self.factors(_check.state("theta", theta, self.size))
-        return np.concatenate([self._predict(part, factors, work) for part in parts])
-
-    def loss(
-        self, theta: ArrayLike, tokens: ArrayLike, target: ArrayLike, *, chunk: int | None = None
-    ) -> float:
-        """Mean of (ŷ − y_q)², no factor ½; see `loss_and_gradient` for what is refused."""
-        X = checked_tokens(tokens, self.dimension)
-        parts = self.pieces(X, checked_target(target, len(X)), chunk)
-        return float(self.mean_square(_check.state("theta", theta, self.size), parts))
-
-    def loss_and_gradient(
-        self, theta: ArrayLike, tokens: ArrayLike, target: ArrayLike, *, chunk: int | None = None
-    ) -> tuple[float, Array]:
-        """L = (1/P) Σ (ŷ − y_q)² and ∂L/∂θ, one pass over the sequences.
-
-        Parameters
-        ----------
-        theta : (size,)
-            Weights.
-        tokens : (P, N+1, D+1)
-            X, the last token of each sequence the query with label 0.
-        target : (P,)
-            y_q.
-        chunk : int, optional
-            Sequences per piece; the working memory grows with it and not with P. The default
-            is the fastest of those tried. Results of different chunks agree to rounding.
-
-        Returns
-        -------
-        float, (size,)
-            The gradient is float32 if weights and tokens are, else float64.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If a shape is not the layer's, something is empty or not finite, or a query's label
-            is not 0.
-
-        Examples
-        --------
-        >>> layer = AttentionLayer(dimension=1, heads=1, divide_by_context=True)
-        >>> X = np.array([[[2.0, 1.0], [1.0, 0.0]]])
-        >>> layer.loss_and_gradient([0, 1, 1, 0, 0, 0], X, [3.0])[1].tolist()
-        [-10.0, -4.0, -4.0, -2.0, 0.0, 0.0]
-        """
-        X = checked_tokens(tokens, self.dimension)
-        parts = self.pieces(X, checked_target(target, len(X)), chunk)
-        state = _check.state("theta", theta, self.size)
-        return self.accumulate(state, parts, Workspace())
-
     def pieces(self, tokens: Array, target: Array, chunk: int | None = None) -> Iterator[Piece]:
         """Checked tokens and target, laid out for the kernels piece by piece."""
         length = piece_length(tokens, self.heads) if chunk is None else _check.count("chunk", chunk)
         return pieces(tokens, target, length)
 
-    def _factor(self, piece: Piece) -> float | None:
-        """What multiplies the scores of linear attention; None for softmax."""
-        if self.attention == "softmax":
-            return None
-        return 1.0 / piece.context_length if self.divide_by_context else 1.0
-
-    def _predict(self, piece: Piece, factors: tuple[Array, Array], work: Workspace) -> Array:
-        return piece.predict(*factors, self._factor(piece), work)
-
-    def mean_square(self, theta: Array, parts: Iterable[Piece]) -> Any:
-        """L at one state, unchecked and possibly complex, over pieces."""
-        factors, work, square, count = self.factors(theta), Workspace(), 0.0, 0
-        for part in parts:
-            error = self._predict(part, factors, work) - part.target
-            square, count = square + np.dot(error, error), count + len(error)
-        return square / count
-
-    def accumulate(
-        self, theta: Array, parts: Iterable[Piece], work: Workspace
-    ) -> tuple[float, Array]:
-        """L and ∂L/∂θ at one state, unchecked, over pieces."""
-        a, B = self.factors(theta)
-        square, count = 0.0, 0
-        da: Any = 0.0
-        dB: Any = 0.0
-        for part in parts:
-            more, by_a, by_B = part.gradient(a, B, self._factor(part), work)
-            square, count = square + more, count + len(part.target)
-            da, dB = da + by_a, dB + by_B
-        gradient = self.pullback(theta, da, dB)
-        gradient *= 2.0 / count
-        return square / count, gradient
+    def laid_out_bytes(self, tokens: Array) -> int:
+        """Bytes that all pieces of these tokens take together."""
+        return laid_out_bytes(tokens)

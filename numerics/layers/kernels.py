@@ -13,11 +13,13 @@ and the error of a sequence then multiply arrays without a token axis, or ride o
 Two layouts, because a piece should meet matrix products large enough to be worth a call:
 `Narrow` (few distinct products x_q x_nᵀ) stores these products, sequences last, so that scores and
 ∂B are one product each for the whole piece; `Wide` multiplies sequence by sequence, with scores
-and values stacked so that each token is read twice in all.
+and values stacked so that each token is read twice in all, and a row of ones below the tokens so
+that the products also form Z_h and Σ_n e^s t.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +38,10 @@ NARROW = 20
 # for more than the cache.
 NARROW_PIECE, WIDE_PIECE = 2**18, 2**20
 
+# OpenBLAS copies the operands of products with more multiplications than this, which made the
+# narrow ones 1.5 to 2.5 times slower.
+SMALL_PRODUCT = 10**6
+
 
 class Workspace:
     """Flat buffers that are handed out by name, so that no step faults in fresh pages."""
@@ -45,31 +51,30 @@ class Workspace:
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array of that shape with arbitrary contents; valid until the name is asked again."""
-        size = 1
-        for n in shape:
-            size *= n
+        size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size or buffer.dtype != dtype:
             buffer = self._buffers[name] = np.empty(size, dtype)
         return buffer[:size].reshape(shape)
 
 
-def _exponentiate(scores: Array, axis: int, out: Array) -> Array:
-    """Write e^(s − shift) to `out`, which must not be `scores`, and return the sums over tokens.
+def far_sums(sums: Array, axis: int) -> NDArray[np.intp]:
+    """Sequences, numbered along the axis, some head's Σ_n e^s of which lies too far out.
 
-    A softmax does not see the shift. While all sums lie between ∛tiny and its inverse, nothing
-    has overflowed, no weight above tiny^(2/3) has been lost, and products have room on either
-    side; the passes for each row's own maximum are then saved.
+    A softmax does not see a shift of its scores. Where a sum lies between √tiny and its inverse,
+    nothing has overflowed, no weight above √tiny has been lost, and products have room on either
+    side; only elsewhere are the passes for a row's own maximum needed.
     """
-    with np.errstate(over="ignore"):
-        np.exp(scores, out=out)
-        total = np.sum(out, axis=axis)
-    least = float(np.finfo(total.dtype).tiny) ** (1 / 3)
-    if not (least < total.real.min() and total.real.max() < 1 / least):
-        scores -= scores.real.max(axis=axis, keepdims=True)
-        np.exp(scores, out=out)
-        total = np.sum(out, axis=axis)
-    return np.asarray(total)
+    least = float(np.finfo(sums.dtype).tiny) ** 0.5
+    if least < sums.real.min() and sums.real.max() < 1 / least:
+        return np.empty(0, np.intp)
+    near = (least < sums.real) & (sums.real < 1 / least)
+    return np.flatnonzero(~near.all(axis=1 - axis))
+
+
+def shifted_exp(scores: Array, axis: int) -> Array:
+    """e^(s − max s) along the axis of tokens."""
+    return np.asarray(np.exp(scores - scores.real.max(axis=axis, keepdims=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +123,15 @@ class Narrow:
         np.dot(a, self.tokens, out=T.reshape(flat))
         if factor:
             E, scale = S, np.full((H, b), factor, dtype)
-            product = S * T
         else:
-            scale = 1 / _exponentiate(S, 1, E)
-            product = np.multiply(E, T, out=S)
-        return E, T, scale, scale * product.sum(axis=1)
+            with np.errstate(over="ignore"):
+                total = np.exp(S, out=E).sum(axis=1)
+            far = far_sums(total, 1)
+            if far.size:
+                E[:, :, far] = shifted_exp(S[:, :, far], 1)
+                total[:, far] = E[:, :, far].sum(axis=1)
+            scale = 1 / total
+        return E, T, scale, scale * np.einsum("hmb,hmb->hb", E, T)
 
     def predict(self, a: Array, B: Array, factor: float | None, work: Workspace) -> Array:
         """ŷ (b,)."""
@@ -154,8 +163,8 @@ class Wide:
 
     Attributes
     ----------
-    tokens : (b, K, M)
-        X.
+    tokens : (b, K+1, M)
+        X above a row of ones.
     query : (b, D)
         x_q.
     target : (b,)
@@ -169,8 +178,7 @@ class Wide:
     @classmethod
     def of(cls, tokens: Array, target: Array) -> Wide:
         """Lay out tokens (b, M, K)."""
-        last = np.ascontiguousarray(tokens.swapaxes(1, 2))
-        return cls(last, tokens[:, -1, :-1].copy(), target.astype(tokens.dtype))
+        return cls(above_ones(tokens), tokens[:, -1, :-1].copy(), target.astype(tokens.dtype))
 
     @property
     def context_length(self) -> int:
@@ -179,51 +187,53 @@ class Wide:
 
     def forward(
         self, a: Array, B: Array, factor: float | None, work: Workspace
-    ) -> tuple[Array, Array, Any]:
-        """Scores above values (2, H, b, M), scores or weights E (H, b, M), and the scale.
+    ) -> tuple[Array, Any, Array]:
+        """Sums over tokens (2, H, b, K+1), their scale f or 1/Z_h (H, b), and outputs (H, b).
 
-        ŷ_h = scale Σ_n E T, where the scale is f, or 1/Z_h (H, b) for softmax.
+        The sums are Σ_n E x_n and Σ_n E t x_n, or Σ_n s x_n and Σ_n t x_n for linear attention,
+        each with Σ_n E or the like in the last place; ŷ_h = scale a_h·Σ_n E x_n.
         """
-        b, K, M = self.tokens.shape
+        b, K1, M = self.tokens.shape
         H, dtype = len(a), np.result_type(a, self.tokens)
-        rows = work.array("rows", (2, H, b, K), dtype)
-        np.matmul(self.query, B, out=rows[0])
-        rows[1] = a[:, None]
+        rows, sums = (work.array(name, (2, H, b, K1), dtype) for name in ("rows", "sums"))
+        np.matmul(self.query, beside_zero(B), out=rows[0])
+        rows[1] = beside_zero(a)[:, None]
         both = work.array("both", (2, H, b, M), dtype)
         np.matmul(_by_sequence(rows), self.tokens, out=_by_sequence(both))
+        transposed = self.tokens.swapaxes(1, 2)
         if factor:
-            return both, both[0], factor
-        E = work.array("weights", both.shape, dtype)[0]
-        return both, E, 1 / _exponentiate(both[0], 2, E)
+            np.matmul(_by_sequence(both), transposed, out=_by_sequence(sums))
+            return sums, factor, factor * np.matmul(sums[0, :, :, :-1], a[:, :, None])[:, :, 0]
+        weights = work.array("weights", both.shape, dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.multiply(np.exp(both[0], out=weights[0]), both[1], out=weights[1])
+            np.matmul(_by_sequence(weights), transposed, out=_by_sequence(sums))
+        far = far_sums(sums[0, :, :, -1], 1)
+        if far.size:
+            weights[0][:, far] = shifted_exp(both[0][:, far], 2)
+            weights[1][:, far] = weights[0][:, far] * both[1][:, far]
+            _by_sequence(sums)[far] = np.matmul(_by_sequence(weights)[far], transposed[far])
+        scale = 1 / sums[0, :, :, -1]
+        return sums, scale, scale * sums[1, :, :, -1]
 
     def predict(self, a: Array, B: Array, factor: float | None, work: Workspace) -> Array:
         """ŷ (b,)."""
-        both, E, scale = self.forward(a, B, factor, work)
-        return np.asarray((scale * np.sum(E * both[1], axis=2)).sum(axis=0))
+        return np.asarray(self.forward(a, B, factor, work)[2].sum(axis=0))
 
     def gradient(
         self, a: Array, B: Array, factor: float | None, work: Workspace
     ) -> tuple[float, Array, Array]:
         """Σ (ŷ − y_q)² and the sums of (ŷ − y_q) ∂ŷ/∂a and (ŷ − y_q) ∂ŷ/∂B."""
-        weights, E, scale = self.forward(a, B, factor, work)
-        b, K, _ = self.tokens.shape
-        if not factor:
-            values, weights = weights[1], work.array("weights", weights.shape, E.dtype)
-            np.multiply(E, values, out=weights[1])
-        sums = work.array("sums", (2, len(a), b, K), E.dtype)
-        np.matmul(_by_sequence(weights), self.tokens.swapaxes(1, 2), out=_by_sequence(sums))
-        by_value, by_score = sums
-        outputs = scale * np.matmul(by_value, a[:, :, None])[:, :, 0]
+        (by_value, by_score), scale, outputs = self.forward(a, B, factor, work)
         error = outputs.sum(axis=0) - self.target
         if not factor:
             # Σ p (t − ŷ_h) x in two sums that are at hand.
             by_score -= outputs[:, :, None] * by_value
         # The factor of each sequence goes to the smaller operand of either product.
-        scale = scale * error
-        scale = np.broadcast_to(scale, outputs.shape)
+        scale = np.broadcast_to(scale * error, outputs.shape)
         da = np.matmul(scale[:, None], by_value)[:, 0]
         dB = np.matmul(self.query.T * scale[:, None], by_score)
-        return float(np.dot(error, error)), da, dB
+        return float(np.dot(error, error)), da[:, :-1], dB[:, :, :-1]
 
 
 def _by_sequence(array: Array) -> Array:
@@ -232,18 +242,34 @@ def _by_sequence(array: Array) -> Array:
     return array.reshape(2 * H, b, n).swapaxes(0, 1)
 
 
-Piece = Narrow | Wide
+def above_ones(tokens: Array) -> Array:
+    """Tokens (b, M, K) as (b, K+1, M), the last row ones: a product then sums weights as well."""
+    b, M, K = tokens.shape
+    out = np.ones((b, K + 1, M), tokens.dtype)
+    out[:, :-1] = tokens.swapaxes(1, 2)
+    return out
+
+
+def beside_zero(weights: Array) -> Array:
+    """Weights (..., K) as (..., K+1), the last entry zero: what meets the row of ones."""
+    out = np.zeros((*weights.shape[:-1], weights.shape[-1] + 1), weights.dtype)
+    out[..., :-1] = weights
+    return out
+
+
+Layout = Narrow | Wide
 
 
 def piece_length(tokens: Array, heads: int) -> int:
     """Sequences per piece, the fastest of those tried."""
     _, M, K = tokens.shape
     if K * (K - 1) <= NARROW:
-        return int(max(1, NARROW_PIECE // (M * (K * K + 3 * heads))))
+        numbers, products = M * (K * K + 3 * heads), M * heads * K * (K - 1)
+        return int(max(1, min(NARROW_PIECE // numbers, SMALL_PRODUCT // products)))
     return int(max(1, WIDE_PIECE // (M * (K + 4 * heads))))
 
 
-def pieces(tokens: Array, target: Array, length: int) -> Iterator[Piece]:
+def pieces(tokens: Array, target: Array, length: int) -> Iterator[Layout]:
     """Cut tokens (P, M, K) and target (P,) into laid-out pieces of at most `length` sequences.
 
     Their precision is that of the tokens.
@@ -258,4 +284,4 @@ def pieces(tokens: Array, target: Array, length: int) -> Iterator[Piece]:
 def laid_out_bytes(tokens: Array) -> int:
     """Bytes that all pieces of tokens (P, M, K) take together."""
     K = tokens.shape[2]
-    return tokens.nbytes * (K if K * (K - 1) <= NARROW else 1)
+    return tokens.nbytes * K if K * (K - 1) <= NARROW else tokens.nbytes // K * (K + 1)

@@ -1,135 +1,55 @@
 """The whole linear layer on any number of sequences, exactly, from a finite matrix of moments.
 
-The prediction `ŷ = Σ_h a_hᵀ A B_hᵀ x_q`, A = Σ_n x_n x_nᵀ (over N if attention is), is linear in
-the features `f_(ik)d = A_ik x_q,d`, i ≤ k, of which there are K(K+1)D/2, K = D+1:
+In the features f of `numerics.layers.features` the prediction is
 
-    ŷ = m·f,  m_(ik)d = Σ_h (a_h,i B_h,dk + a_h,k B_h,di),  halved for i = k.
+    ŷ = m·f,  m_(ik)d = Σ_h (a_h,i B_h,dk + a_h,k B_h,di),  halved for i = k,
 
-So the loss sees the sequences through E[y_q²], E[y_q f] and E[f fᵀ] alone: a training run, with
-the blocks that act on labels, is reproduced step for step at a cost that does not depend on P.
+so a training run, with the blocks that act on labels, is reproduced step for step from E[y_q²],
+E[y_q f] and E[f fᵀ], at a cost that does not depend on P. With T = ∂m/∂θ and
+r = E[y_q f] − E[f fᵀ] m, the velocity −½ ∂L/∂θ is Tᵀ r, and its derivative
+(∂T/∂θ)ᵀ r − Tᵀ E[f fᵀ] T.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from numerics.layers.attention import AttentionLayer
-from numerics.layers.tokens import checked_target, checked_tokens
+from numerics.layers.features import (
+    LinearLayerMoments,
+    layer_features,
+    linear_layer_moments,
+    pool_layer_moments,
+    reduced_moments,
+)
 
 Array = NDArray[Any]
 
-# Features of one piece in the pass over the sequences: 4 MB of float64.
-PIECE = 2**19
 
+def extra_blocks(layer: AttentionLayer, theta: Array) -> Array:
+    """The weights that the reduced model lacks and that reach the prediction, (..., n).
 
-@dataclass(frozen=True, eq=False)
-class LinearLayerMoments:
-    """What a linear attention layer sees of its sequences.
-
-    Attributes
-    ----------
-    energy : float
-        E[y_q²].
-    correlation : (F,)
-        E[y_q f], F = (D+1)(D+2)D/2.
-    feature_moment : (F, F)
-        E[f fᵀ].
-    dimension : int
-        D.
-    count : int
-        P, the number of sequences averaged.
-    divide_by_context : bool
-        Whether A in f is divided by N.
-    """
-
-    energy: float
-    correlation: Array
-    feature_moment: Array
-    dimension: int
-    count: int
-    divide_by_context: bool
-
-
-def layer_features(tokens: ArrayLike, *, divide_by_context: bool = False) -> Array:
-    """All f (P, F): A_ik x_q,d for i ≤ k, pairs first, of tokens (P, N+1, D+1).
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `AttentionLayer.loss_and_gradient` does for tokens.
+    Entries of a_h on x, then the column of W_h that meets y_n (n = 2DH), or the last entries of
+    the rows of W_k,h (n = (D+R)H). `AttentionLayer.embed` leaves them at zero.
 
     Examples
     --------
-    >>> layer_features(np.array([[[2.0, 1.0], [3.0, 0.0]]])).tolist()
-    [[39.0, 6.0, 3.0]]
+    >>> layer = AttentionLayer(dimension=2, heads=1)
+    >>> extra_blocks(layer, layer.pack([[1, 2, 3]], [[[4, 5, 6], [7, 8, 9], [0, 0, 0]]]))
+    array([1., 2., 6., 9.])
     """
-    return _features(checked_tokens(tokens), divide_by_context)
-
-
-def _features(X: Array, divide_by_context: bool) -> Array:
-    i, k = np.triu_indices(X.shape[2])
-    A = np.matmul(X.swapaxes(1, 2), X)[:, i, k]
-    if divide_by_context:
-        A /= X.shape[1] - 1
-    return np.asarray((A[:, :, None] * X[:, -1, None, :-1]).reshape(len(X), -1))
-
-
-def linear_layer_moments(
-    chunks: Iterable[tuple[ArrayLike, ArrayLike]], *, divide_by_context: bool = False
-) -> LinearLayerMoments:
-    """Average over sequences in one pass; memory grows with a chunk, not with their number.
-
-    Parameters
-    ----------
-    chunks : iterable of (tokens, target)
-        X (P_c, N_c+1, D+1) and y_q (P_c,) of each chunk; N may differ between chunks.
-    divide_by_context : bool
-        Whether the layer's attention is divided by N.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If there is no chunk, a chunk is not what a layer reads, or D changes between chunks.
-
-    Examples
-    --------
-    >>> from numerics import LinearTask, sample_chunks
-    >>> from numerics.layers.tokens import tokens_of
-    >>> chunks = sample_chunks(LinearTask(np.eye(2), 5), 30, chunk=10, rng=0)
-    >>> moments = linear_layer_moments((tokens_of(s), s.target) for s in chunks)
-    >>> moments.count, moments.feature_moment.shape
-    (30, (12, 12))
-    """
-    dimension: int | None = None
-    count, energy = 0, 0.0
-    cross: Any = 0.0
-    second: Any = 0.0
-    for tokens, target in chunks:
-        X = checked_tokens(tokens, dimension).astype(np.float64, copy=False)
-        dimension = X.shape[2] - 1
-        y = checked_target(target, len(X)).astype(np.float64, copy=False)
-        count += len(X)
-        energy += float(y @ y)
-        features = (dimension + 1) * (dimension + 2) * dimension // 2
-        rows = max(1, PIECE // (features + X[0].size))
-        for start in range(0, len(X), rows):
-            f = _features(X[start : start + rows], divide_by_context)
-            cross = cross + y[start : start + rows] @ f
-            second = second + f.T @ f
-    if dimension is None:
-        raise ValueError("chunks must hold at least one sequence, got none")
-    return LinearLayerMoments(
-        energy / count, cross / count, second / count, dimension, count, divide_by_context
-    )
+    a, keys = layer.unpack(theta)[:2]
+    D, head = layer.dimension, theta.shape[:-1]
+    labels = keys[..., :D, D] if layer.rank is None else keys[..., D]
+    parts = [a[..., :D].reshape(*head, -1), labels.reshape(*head, -1)]
+    return np.concatenate(parts, axis=-1)
 
 
 class LayerMomentsSystem:
-    """A linear `AttentionLayer` bound to moments; trainable, at a cost independent of P.
+    """A linear `AttentionLayer` bound to moments; a gradient system at a cost independent of P.
 
     Loss and gradient are those of `LayerSystem` on the averaged sequences, to rounding of
     E[y_q²]: the loss is a difference of averages, not an average of squares.
@@ -155,7 +75,7 @@ class LayerMomentsSystem:
             if ours != theirs:
                 raise ValueError(f"layer has {name} {ours}, but the moments have {theirs}")
         self.layer = self.model = layer
-        self.moments, self.size = moments, layer.size
+        self._moments, self.size = moments, layer.size
         D, K = layer.dimension, layer.dimension + 1
         i, k = (index[:, None] for index in np.triu_indices(K))
         d = np.arange(D)
@@ -170,31 +90,98 @@ class LayerMomentsSystem:
     def coefficients(self, theta: Array) -> Array:
         """M (..., F) with ŷ = m·f, for states (..., size)."""
         a, B = self.layer.factors(theta)
-        flat = np.matmul(a.swapaxes(-1, -2), B.reshape(*a.shape[:-1], -1))
-        flat = flat.reshape(*theta.shape[:-1], -1)
-        folded = flat.take(self._first, axis=-1) + flat.take(self._second, axis=-1)
+        return self._fold(np.matmul(a.swapaxes(-1, -2), B.reshape(*a.shape[:-1], -1)))
+
+    def _fold(self, products: Array) -> Array:
+        """Entries (..., F) of m from those of aᵀB (..., K, D·K)."""
+        flat = products.reshape(*products.shape[:-2], -1)
+        folded = flat.take(self._first, axis=-1)
+        folded += flat.take(self._second, axis=-1)
         return np.asarray(folded * self._halves)
+
+    def _unfold(self, residual: Array) -> Array:
+        """G (K, D·K) = −½ ∂L/∂(aᵀB) from r (F,)."""
+        return residual.take(self._entry).reshape(self.layer.dimension + 1, -1)
 
     def loss(self, theta: Array) -> Array:
         """L at states (..., size); no factor ½."""
         m = self.coefficients(theta)
-        rest = 2 * self.moments.correlation - m @ self.moments.feature_moment
-        return np.asarray(self.moments.energy - np.sum(rest * m, axis=-1))
+        rest = 2 * self._moments.correlation - m @ self._moments.feature_moment
+        return np.asarray(self._moments.energy - np.sum(rest * m, axis=-1))
 
     def velocity(self, theta: Array) -> Array:
         """−½ ∂L/∂θ at a state (size,), a fresh array."""
         a, B = self.layer.factors(theta)
-        H, K = a.shape
-        flat = np.dot(a.T, B.reshape(H, -1)).ravel()
-        m = flat.take(self._first)
-        m += flat.take(self._second)
-        m *= self._halves
-        residual = self.moments.correlation - np.dot(self.moments.feature_moment, m)
-        G = residual.take(self._entry).reshape(K, -1)
-        return self.layer.pullback(
-            theta, np.dot(B.reshape(H, -1), G.T), np.dot(a, G).reshape(B.shape)
-        )
+        flat = B.reshape(len(a), -1)
+        m = self._fold(np.dot(a.T, flat))
+        G = self._unfold(self._moments.correlation - np.dot(self._moments.feature_moment, m))
+        return self.layer.pullback(theta, np.dot(flat, G.T), np.dot(a, G).reshape(B.shape))
+
+    def _pushforward(self, theta: Array, directions: Array) -> tuple[Array, Array]:
+        """Derivatives of B, flat (..., H, D·K), and of m (..., F) along directions (..., size)."""
+        a, B = self.layer.factors(theta)
+        da, *rest = self.layer.unpack(directions)
+        if self.layer.rank is None:
+            dB = rest[0][..., :-1, :]
+        else:
+            (_, W_k, W_q), (dk, dq) = self.layer.unpack(theta), rest
+            dB = np.matmul(W_q[..., :-1].swapaxes(-1, -2), dk)
+            dB = dB + np.matmul(dq[..., :-1].swapaxes(-1, -2), W_k)
+        flat = dB.reshape(*da.shape[:-1], -1)
+        products = np.matmul(da.swapaxes(-1, -2), B.reshape(len(a), -1)) + np.matmul(a.T, flat)
+        return flat, self._fold(products)
+
+    def jvp(self, theta: Array, direction: Array) -> Array:
+        """Derivative of the velocity along a direction, at the cost of about two velocities."""
+        a, B = self.layer.factors(theta)
+        da = self.layer.unpack(direction)[0]
+        dflat, dm = self._pushforward(theta, direction)
+        Q, flat = self._moments.feature_moment, B.reshape(len(a), -1)
+        m = self._fold(np.dot(a.T, flat))
+        G, dG = self._unfold(self._moments.correlation - Q @ m), self._unfold(-(Q @ dm))
+        values = np.dot(dflat, G.T) + np.dot(flat, dG.T)
+        keys = (np.dot(da, G) + np.dot(a, dG)).reshape(B.shape)
+        out = self.layer.pullback(theta, values, keys)
+        if self.layer.rank is not None:  # B is a product of weights: the pullback moves as well
+            out += self.layer.pullback(direction, 0 * da, np.dot(a, G).reshape(B.shape))
+        return out
+
+    def jacobian(self, theta: Array) -> Array:
+        """Derivative of the velocity, −½ Hessian of L, (size, size) and symmetric."""
+        Q, m = self._moments.feature_moment, self.coefficients(theta)
+        tangent = self._pushforward(theta, np.eye(self.size))[1]
+        half = self._half_curvature(theta, self._unfold(self._moments.correlation - Q @ m))
+        return np.asarray(half + half.T - tangent @ Q @ tangent.T)
+
+    def _half_curvature(self, theta: Array, G: Array) -> Array:
+        """Second derivatives of ⟨G, aᵀB(θ)⟩ at fixed G, one of the two triangles."""
+        D, K = self.layer.dimension, self.layer.dimension + 1
+        G = G.reshape(K, D, K)
+        out = np.zeros((self.size, self.size), np.result_type(theta, G))
+        weights = self.layer.unpack(theta)
+        places = self.layer.unpack(np.arange(self.size))
+        for h in range(self.layer.heads):
+            a, *rest = (place[h] for place in places)
+            if self.layer.rank is None:
+                out[a[:, None], rest[0][:-1].ravel()] = G.reshape(K, -1)
+                continue
+            (W_k, W_q), (k, q) = (w[h] for w in weights[1:]), rest
+            out[a[:, None, None], k] = np.einsum("rd,idk->irk", W_q[:, :-1], G)
+            out[a[:, None, None], q[:, :-1]] = np.einsum("rk,idk->ird", W_k, G)
+            out[k[:, :, None], q[:, None, :-1]] = np.tensordot(weights[0][h], G, 1).T
+        return out
 
     def invariants(self, theta: Array) -> Array:
         """The layer's conserved quantities, for states (..., size)."""
         return self.layer.invariants(theta)
+
+
+__all__ = [
+    "LayerMomentsSystem",
+    "LinearLayerMoments",
+    "extra_blocks",
+    "layer_features",
+    "linear_layer_moments",
+    "pool_layer_moments",
+    "reduced_moments",
+]

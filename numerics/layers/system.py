@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics.layers.attention import AttentionLayer
-from numerics.layers.kernels import Piece, Workspace, laid_out_bytes
-from numerics.layers.tokens import checked_target, checked_tokens
+from numerics.layers.base import Layer, Piece
+from numerics.layers.kernels import Workspace
+from numerics.layers.tokens import token_blocks
+from numerics.sampling import Sequences
 
 Array = NDArray[Any]
 
@@ -19,7 +21,7 @@ KEPT_BYTES = 2**29
 
 
 class LayerSystem:
-    """An `AttentionLayer` on sequences; trainable. One thread at a time may use it.
+    """A whole `Layer` on sequences; trainable. One thread at a time may use it.
 
     The sequences are laid out for the kernels once, which takes up to D+1 times their memory for
     D ≤ 4; above `KEPT_BYTES` they are laid out piece by piece in each step instead.
@@ -28,11 +30,11 @@ class LayerSystem:
     ----------
     layer
         What is trained.
-    tokens : (P, N+1, D+1)
-        X, the last token of each sequence the query with label 0. Keep the weights in its
+    tokens : (P, N+1, dimension + labels)
+        X, the last token of each sequence the query with labels 0. Keep the weights in its
         precision: mixed ones are right, but converted at every product.
-    target : (P,)
-        y_q.
+    target : (P, *output_shape)
+        y_q, as the layer predicts it.
     chunk : int, optional
         Sequences per piece; the default is the fastest of those tried.
 
@@ -44,8 +46,8 @@ class LayerSystem:
 
     Examples
     --------
-    >>> from numerics import LinearTask, gradient_descent, sample_sequences
-    >>> from numerics.layers.tokens import tokens_of
+    >>> from numerics import AttentionLayer, LinearTask, gradient_descent
+    >>> from numerics import sample_sequences, tokens_of
     >>> sequences = sample_sequences(LinearTask([[1.0]], 9), 50, rng=0)
     >>> layer = AttentionLayer(dimension=1, heads=2, attention="softmax")
     >>> system = LayerSystem(layer, tokens_of(sequences), sequences.target)
@@ -56,25 +58,49 @@ class LayerSystem:
 
     def __init__(
         self,
-        layer: AttentionLayer,
+        layer: Layer,
         tokens: ArrayLike,
         target: ArrayLike,
         *,
         chunk: int | None = None,
     ) -> None:
-        X = checked_tokens(tokens, layer.dimension)
-        y = checked_target(target, len(X))
+        self._bind(layer, [(tokens, target)], chunk)
+
+    @classmethod
+    def of(cls, layer: Layer, sequences: Sequences, *, chunk: int | None = None) -> LayerSystem:
+        """The layer on a sample whose context lengths may differ; without padding or masks.
+
+        Pieces hold sequences of one length each, and the loss is the mean over all sequences.
+
+        >>> from numerics import AttentionLayer, LinearTask, sample_sequences
+        >>> sample = sample_sequences(LinearTask([[1.0]], [2, 4]), 10, rng=0)
+        >>> layer = AttentionLayer(dimension=1, heads=1, attention="softmax")
+        >>> LayerSystem.of(layer, sample).velocity(layer.initial_weights(0.3, rng=0)).shape
+        (6,)
+        """
+        system = cls.__new__(cls)
+        shape = layer.output_shape if layer.labels == 1 else ()
+        blocks = [(X, y.reshape(-1, *shape)) for X, y in token_blocks(sequences)]
+        system._bind(layer, blocks, chunk)
+        return system
+
+    def _bind(
+        self, layer: Layer, blocks: Iterable[tuple[ArrayLike, ArrayLike]], chunk: int | None
+    ) -> None:
+        """Check the blocks, each of one context length, and lay them out if that fits."""
         self.layer = self.model = layer
         self.size = layer.size
-        self._tokens, self._target, self._chunk = X, y, chunk
-        self._work = Workspace()
-        parts = layer.pieces(X, y, chunk)
-        self._kept = list(parts) if laid_out_bytes(X) <= KEPT_BYTES else None
+        self._blocks = [layer.checked(X, y) for X, y in blocks]
+        self._chunk, self._work = chunk, Workspace()
+        self._kept: list[Piece] | None = None
+        if sum(layer.laid_out_bytes(X) for X, _ in self._blocks) <= KEPT_BYTES:
+            self._kept = list(self._parts())
 
     def _parts(self) -> Iterable[Piece]:
         if self._kept is not None:
             return self._kept
-        return self.layer.pieces(self._tokens, self._target, self._chunk)
+        cut = (self.layer.pieces(X, y, self._chunk) for X, y in self._blocks)
+        return chain.from_iterable(cut)
 
     def loss(self, theta: Array) -> Array:
         """L at states (..., size); no factor ½."""

@@ -67,30 +67,34 @@ def token_blocks(sequences: Sequences) -> list[tuple[Array, Array]]:
     return blocks
 
 
-def checked_tokens(tokens: ArrayLike, dimension: int | None = None) -> Array:
-    """X (P, N+1, D+1) as a floating array, refused if it is not what a layer reads."""
+def checked_tokens(tokens: ArrayLike, dimension: int | None = None, outputs: int = 1) -> Array:
+    """X (P, N+1, D + outputs) as a floating array, refused if it is not what a layer reads."""
     X = _check.floating_array("tokens", tokens, 3)
     if X.shape[2] < 2:
         raise ValueError(f"tokens must have D+1 >= 2 entries each, got shape {X.shape}")
-    if dimension is not None and X.shape[2] != dimension + 1:
+    if dimension is not None and X.shape[2] != dimension + outputs:
+        given = f" and {outputs} outputs" if outputs > 1 else ""
         raise ValueError(
-            f"tokens must have shape (P, N+1, {dimension + 1}) for dimension {dimension}, "
-            f"got {X.shape}"
+            f"tokens must have shape (P, N+1, {dimension + outputs}) for dimension "
+            f"{dimension}{given}, got {X.shape}"
         )
     if X.shape[1] < 2:
         raise ValueError(f"tokens must hold a context pair and the query, got shape {X.shape}")
-    labels = X[:, -1, -1]
+    labels = X[:, -1, -outputs:]
     if labels.any():
-        row = int(np.flatnonzero(labels)[0])
+        row = int(np.flatnonzero(labels.any(axis=1))[0])
+        found = labels[row][labels[row] != 0][0]
         raise ValueError(
             f"tokens must end with the query and its label 0, but sequence {row} "
-            f"has the label {labels[row]:g}"
+            f"has the label {found:g}"
         )
     return X
 
 
-def checked_target(target: ArrayLike, count: int) -> Array:
-    """y_q (P,) as a floating array."""
-    y = _check.floating_array("target", target, 1)
+def checked_target(target: ArrayLike, count: int, shape: tuple[int, ...] = ()) -> Array:
+    """y_q (P, *shape) as a floating array."""
+    y = _check.floating_array("target", target, 1 + len(shape))
     _check.same_length("the length of target", len(y), "the number of sequences in tokens", count)
+    if y.shape[1:] != shape:
+        raise ValueError(f"target must have shape (P, {shape[0]}), got {y.shape}")
     return y

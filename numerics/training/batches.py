@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ Sampler = Callable[..., Data]
 Entropy = tuple[int, ...]
 
 
+@runtime_checkable
 class Batches(Protocol):
     """Where a training loop gets the system of each step from."""
 
@@ -175,14 +176,15 @@ class _FullBatch:
 
 def as_batches(source: Batches | Trainable) -> Batches:
     """Batches; a system by itself is the batch of every step."""
-    return source if hasattr(source, "system") else _FullBatch(source)
+    if isinstance(source, Batches):
+        return source
+    return _FullBatch(source)
 
 
 def loss_and_gradient(system: Trainable, theta: Array) -> tuple[float, Array]:
     """L and ∂L/∂θ, in one pass where the system can."""
-    both = getattr(system, "loss_and_gradient", None)
-    if both is not None:
-        return both(theta)  # type: ignore[no-any-return]
+    if isinstance(system, LayerSystem):
+        return system.loss_and_gradient(theta)
     return float(system.loss(theta)), -2.0 * system.velocity(theta)
 
 

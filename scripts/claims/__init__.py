@@ -7,7 +7,20 @@ from claims.base import Claim
 
 def all_claims() -> list[Claim]:
     """Every claim, linear attention first."""
-    from claims import beyond, data, merged, networks, rank, separate, single_mode
+    from claims import (
+        beyond,
+        data,
+        lengths,
+        merged,
+        mixture,
+        networks,
+        rank,
+        separate,
+        single_mode,
+        softmax,
+        tokens,
+        whole,
+    )
 
     return [
         data.moments,
@@ -27,11 +40,14 @@ def all_claims() -> list[Claim]:
         single_mode.conservation,
         rank.multiples_of_rank,
         rank.landscape,
-        rank.zero_blocks,
+        whole.zero_blocks,
+        softmax.one_drop_or_several,
+        mixture.in_context_against_in_weight,
+        lengths.varying_length,
         beyond.anisotropic,
         data.sampled_run,
         beyond.stability_of_all,
-        beyond.real_tokens,
+        tokens.real_tokens,
     ]
 
 

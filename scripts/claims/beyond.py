@@ -1,4 +1,4 @@
-"""B1, B4, B6: beyond [L], with the same closed forms: other tasks, stability, real tokens."""
+"""B1, B4: beyond [L], with the same closed forms: other tasks, and stability."""
 
 from __future__ import annotations
 
@@ -9,26 +9,20 @@ import numpy as np
 
 import analytic
 import style
-from claims.base import Check, Evidence, Settings, agree, claim, same, shrinks, within_noise
+from claims.base import Check, Evidence, Settings, agree, claim, same, shrinks
 from claims.cases import EPS, eigenbasis
 from numerics import (
     AttentionSystem,
-    DenseMoments,
     LinearTask,
     MergedAttention,
     SeparateAttention,
-    TokenTask,
     Trajectory,
     crossing_times,
     find_plateaus,
-    gradient_descent,
     gradient_flow,
     matrix_loss,
-    minimiser,
     population_moments,
     random_rotation,
-    sample_chunks,
-    sample_moments,
     stability,
 )
 
@@ -59,14 +53,14 @@ def anisotropic(settings: Settings) -> Evidence:
         run = anisotropic_run(*agreeing, scale, seed)
         heights = analytic.plateau_losses(agreeing[0], 20, task_eigenvalues=agreeing[1], noise=0.5)
         checks.append(
-            _plateaus(f"plateaus, λ²ω and gains ordered alike, seed {seed}", heights, run)
+            plateau_check(f"plateaus, λ²ω and gains ordered alike, seed {seed}", heights, run)
         )
         run = anisotropic_run(*differing, 1e-4, seed)
         path = analytic.saddle_path(differing[0], 20, task_eigenvalues=differing[1], noise=0.5)
         heights = analytic.fixed_point_loss(
             path, differing[0], 20, task_eigenvalues=differing[1], noise=0.5
         )
-        checks.append(_plateaus(f"saddle_path with its detour, seed {seed}", heights, run))
+        checks.append(plateau_check(f"saddle_path with its detour, seed {seed}", heights, run))
         found = len(find_plateaus(run).drops)
         checks.append(same(f"D drops where the orders differ, seed {seed}", 3, found, beyond=True))
     checks += [_other_basis(seed) for seed in range(settings.choose(2, 6))]
@@ -82,8 +76,9 @@ def anisotropic(settings: Settings) -> Evidence:
     return Evidence(checks, draw, "where λ²ω and gain order modes differently, D+1 drops are seen")
 
 
-def _plateaus(name: str, heights: np.ndarray, run: Trajectory) -> Check:
-    found = _found(run, len(heights))
+def plateau_check(name: str, heights: np.ndarray, run: Trajectory) -> Check:
+    """Compare the plateaus found in a run from small weights with predicted heights."""
+    found = found_heights(run, len(heights))
     because = "linear in initial weights of at most 1e-3, with room for a factor of 5"
     return agree(name, heights, found, 5e-3, because, scale=heights)
 
@@ -101,7 +96,7 @@ def _other_basis(seed: int) -> Check:
     model = SeparateAttention(dimension=3, heads=4)
     start = model.initial_weights(1e-3, rng=seed)
     run = gradient_flow(model, population_moments(task), start, 1e6, rtol=1e-9)
-    return _plateaus(f"plateaus, Ω and Λ that do not commute, case {seed}", heights, run)
+    return plateau_check(f"plateaus, Ω and Λ that do not commute, case {seed}", heights, run)
 
 
 @claim(
@@ -192,106 +187,7 @@ def _escape(
     return float(crossing_times(run.t, run.loss, [middle], loss_rate=run.loss_rate)[0])
 
 
-@claim(
-    "B6",
-    source="derived",
-    kind="asymptotic",
-    statement="for any tokens the plateaus follow from S = (1−1/N)ΛΩΛ + E[xxᵀΩxxᵀ]/N + σ²Λ/N",
-    regime="independent tokens with a fourth moment; here patches of a photograph, N = 31",
-)
-def real_tokens(settings: Settings) -> Evidence:
-    """Patches of a natural image: plateaus of the flow, and training on sampled sequences."""
-    from photograph import photograph_patches
-
-    tokens = photograph_patches()
-    task = TokenTask(tokens, 31)
-    fourth = tokens.T @ (tokens * np.sum(tokens**2, axis=1)[:, None]) / len(tokens)
-    S = analytic.token_second_moment(task.covariance, fourth, 31)
-    heights = analytic.general_plateau_losses(task.covariance, S)
-    gaussian = analytic.general_plateau_losses(
-        task.covariance, analytic.feature_second_moment(task.covariance, 31)
-    )
-    model = SeparateAttention(dimension=task.dimension, heads=task.dimension)
-    smallest = float(np.linalg.eigvalsh(task.covariance)[0])
-    duration = 10 / (smallest**2 * 1e-3)
-    start = model.initial_weights(1e-3, rng=0)
-    run = gradient_flow(model, population_moments(task), start, duration, rtol=1e-9)
-    contexts = _loss_over_contexts(task, settings)
-    batches = [sample_moments(task, settings.choose(40_000, 400_000), rng=settings.seed * 10 + i)
-               for i in range(10)]  # fmt: skip
-    trained = gradient_descent(
-        AttentionSystem(model, _pooled(batches)), _one_head_per_mode(task, model),
-        60_000, 0.2, every=20,
-    )  # fmt: skip
-    errors = _sampling_errors(task, S, batches)
-    checks = [
-        _plateaus("plateaus of the flow on the patches", heights, run),
-        within_noise("loss of M* over sampled contexts", heights[-1], contexts.mean(),
-                     contexts.std() / np.sqrt(len(contexts))),
-        within_noise("plateaus of gradient descent on sampled sequences", heights[1:],
-                     _found(trained, len(heights))[1:], errors[1:], wrong=gaussian[1:]),
-    ]  # fmt: skip
-
-    def draw(ax: Any) -> None:
-        style.plateau_lines(ax, heights, "from the fourth moment")
-        for i, height in enumerate(gaussian[1:]):
-            ax.axhline(height, color=style.QUIET, lw=0.8, ls=":",
-                       label="if tokens were Gaussian" if i == 0 else None)  # fmt: skip
-        ax.plot(run.t, run.loss, color=style.MEASURED, label="gradient flow")
-        ax.plot(0.4 * trained.t[1:], trained.loss[1:], color=style.OTHER, lw=1.0,
-                label="gradient descent, sampled")  # fmt: skip
-        style.loss_axes(ax, log_time=True)
-        ax.set_xlim(left=10)
-        ax.legend(loc="center left", bbox_to_anchor=(0.0, 0.3))
-
-    off = float(np.max(np.abs(gaussian / heights - 1)))
-    return Evidence(
-        checks,
-        draw,
-        f"{len(tokens):,} patches; a Gaussian S would put the plateaus off by up to {off:.0%}",
-    )
-
-
-def _one_head_per_mode(task: TokenTask, model: SeparateAttention) -> np.ndarray:
-    """Small weights, each head along one eigenvector, so that no two modes drop together."""
-    size = np.array([0.03, 0.02, 0.02, 0.01])
-    keys = size[:, None] * eigenbasis(task).T
-    return model.pack(size, keys, keys)
-
-
-def _found(run: Trajectory, count: int) -> np.ndarray:
+def found_heights(run: Trajectory, count: int) -> np.ndarray:
     """Plateau heights, or NaN where their number is not the one expected."""
     heights = find_plateaus(run).heights
     return heights if len(heights) == count else np.full(count, np.nan)
-
-
-def _pooled(batches: list[Any]) -> DenseMoments:
-    """Moments of equally large samples together."""
-    return DenseMoments(
-        float(np.mean([b.energy for b in batches])),
-        np.mean([b.correlation for b in batches], axis=0),
-        np.mean([b.feature_moment for b in batches], axis=0),
-    )
-
-
-def _sampling_errors(task: TokenTask, S: np.ndarray, batches: list[Any]) -> np.ndarray:
-    """Standard error of the sample's loss at each predicted plateau."""
-    modes = analytic.general_modes(task.covariance, S)
-    M = np.concatenate([[0 * S], np.cumsum(modes.matrices, axis=0)])
-    losses = np.array([matrix_loss(batch, M) for batch in batches])
-    return np.asarray(losses.std(axis=0, ddof=1) / np.sqrt(len(batches)))
-
-
-def _loss_over_contexts(task: TokenTask, settings: Settings) -> np.ndarray:
-    """Loss of M* given each of many sampled contexts, averaged exactly over w and the query.
-
-    Without noise β = Λ̂w, so E[(ŷ − y_q)² | context] = tr (MᵀΛ̂ − I)ᵀ Λ (MᵀΛ̂ − I).
-    """
-    M = minimiser(population_moments(task))
-    losses = []
-    for s in sample_chunks(task, settings.choose(300_000, 3_000_000), chunk=20_000,
-                           rng=settings.seed):  # fmt: skip
-        empirical = s.x.swapaxes(1, 2) @ s.x / s.lengths[:, None, None]
-        gap = M.T @ empirical - np.eye(task.dimension)
-        losses.append(np.sum(gap * (task.covariance @ gap), axis=(1, 2)))
-    return np.concatenate(losses)

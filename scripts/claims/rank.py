@@ -1,4 +1,4 @@
-"""L16–L18: ATTN_S of rank R, and the blocks that the reduced model leaves out."""
+"""L16, L17: ATTN_S of rank R."""
 
 from __future__ import annotations
 
@@ -16,20 +16,14 @@ from numerics import (
     AttentionSystem,
     Cascade,
     LinearTask,
-    MergedAttention,
     SeparateAttention,
     Trajectory,
-    antithetic,
     drop_times,
-    gradient_descent,
     gradient_flow,
     matrix_loss,
-    moments_of_sequences,
     population_moments,
-    sample_sequences,
     task_cascade,
 )
-from numerics.whole_layer import WholeLinearLayer
 
 # [L] Fig. 4: D = 8, H = 9, N = 31, eigenvalues ∝ 1/d with trace 1.
 SPECTRUM = 1 / np.arange(1, 9) / np.sum(1 / np.arange(1, 9))
@@ -190,50 +184,3 @@ def _gradients_at_embedded_points(
         theta = model.pack(factor * v, k, k)
         out.append(2 * float(np.linalg.norm(system.velocity(theta))))
     return np.array(out)
-
-
-@claim(
-    "L18",
-    source="[L] App. F.1",
-    kind="identity",
-    statement="blocks of W^V and W^KQ of ATTN_M that the reduced form lacks stay at zero",
-    regime="law of (w, ε) symmetric about zero: population, or a sample with its mirror images",
-)
-def zero_blocks(settings: Settings) -> Evidence:
-    """Whole layers trained on a mirrored sample, beside the reduced model on its moments."""
-    task = LinearTask.from_eigenvalues([0.5, 0.3, 0.2], 7, noise=0.3, rng=settings.seed)
-    half = sample_sequences(task, settings.choose(200, 2000), rng=settings.seed)
-    both = antithetic(half)
-    model = MergedAttention(dimension=3, heads=2)
-    start = model.initial_weights(0.05, rng=settings.seed)
-    steps, rate = settings.choose(400, 3000), 0.1
-
-    def train(sequences: Any) -> tuple[Any, Trajectory]:
-        layer = WholeLinearLayer(sequences, heads=2)
-        theta = layer.embed(*model.unpack(start))
-        return layer, gradient_descent(layer, theta, steps, rate)
-
-    layer, run = train(both)
-    _, plain = train(half)
-    reduced = gradient_descent(
-        AttentionSystem(model, moments_of_sequences(both)), start, steps, rate
-    )
-    tolerance = EPS * steps / 0.05**2
-    because = "one rounding a step, amplified by the growth of the weights to order 1"
-    checks = [
-        agree("largest extra weight, mirrored sample", 0.0,
-              np.abs(layer.extra_blocks(run.states)).max(), tolerance, because, scale=1.0,
-              control=lambda: np.abs(layer.extra_blocks(plain.states)).max()),
-        agree("loss of the whole layer against the reduced model", reduced.loss, run.loss,
-              tolerance, because, scale=reduced.loss[0]),
-    ]  # fmt: skip
-
-    def draw(ax: Any) -> None:
-        for trained, name in ((run, "mirrored sample"), (plain, "plain sample")):
-            size = np.abs(layer.extra_blocks(trained.states)).max(axis=1)
-            ax.semilogy(trained.t, np.maximum(size, 1e-18), label=name)
-        ax.set_xlabel("step")
-        ax.set_ylabel("largest weight of the extra blocks")
-        ax.legend()
-
-    return Evidence(checks, draw)

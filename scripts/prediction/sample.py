@@ -18,6 +18,7 @@ from numerics import (
     matrix_loss,
     minimiser,
     moments_of_sequences,
+    pool_moments,
     stationary_loss,
 )
 from numerics.sampling import Sequences, sample_chunks
@@ -48,21 +49,18 @@ class Sample:
 def draw(prediction: Prediction, count: int, rng: Any) -> Sample:
     """Draw sequences and find the plateaus they imply, one for each visit of the path."""
     points = np.stack([prediction.matrices[list(v.modes)].sum(axis=0) for v in prediction.visits])
-    losses, weights = [], []
-    energy: Any = 0.0
-    correlation: Any = 0.0
-    quadratic: Any = 0.0
+    losses: list[Array] = []
+    sizes: list[int] = []
+    moments: DenseMoments | None = None
     for sequences in _pieces(prediction, count, rng):
-        part, share = moments_of_sequences(sequences), len(sequences) / count
-        energy = energy + share * part.energy
-        correlation = correlation + share * part.correlation
-        quadratic = quadratic + share * part.feature_moment
+        part, drawn = moments_of_sequences(sequences), sum(sizes)
+        moments = pool_moments([moments, part], [drawn, len(sequences)]) if moments else part
         losses.append(matrix_loss(part, points))
-        weights.append(share)
-    moments = DenseMoments(energy, correlation, quadratic)
+        sizes.append(len(sequences))
+    assert moments is not None  # a count is at least 1
     best = max(0.0, float(matrix_loss(moments, minimiser(moments))))
     plateaus = [_plateau(prediction, visit, moments, best) for visit in prediction.visits]
-    return Sample(moments, np.minimum.accumulate(plateaus), _standard_errors(losses, weights), best)
+    return Sample(moments, np.minimum.accumulate(plateaus), _standard_errors(losses, sizes), best)
 
 
 def _pieces(prediction: Prediction, count: int, rng: Any) -> Iterator[Sequences]:
@@ -74,9 +72,9 @@ def _pieces(prediction: Prediction, count: int, rng: Any) -> Iterator[Sequences]
             yield Sequences(**{f.name: getattr(chunk, f.name)[part] for f in fields(chunk)})
 
 
-def _standard_errors(losses: list[Array], weights: list[float]) -> Array:
+def _standard_errors(losses: list[Array], sizes: list[int]) -> Array:
     """Of the mean of chunks of unlike size, from their scatter."""
-    values, share = np.array(losses), np.array(weights)[:, None]
+    values, share = np.array(losses), np.array(sizes)[:, None] / sum(sizes)
     if len(values) < 2:
         return np.full(values.shape[1], np.nan)
     scatter = (share * (values - (share * values).sum(axis=0)) ** 2).sum(axis=0)

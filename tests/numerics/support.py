@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 
 from numerics import (
+    AttentionLayer,
     AttentionSystem,
     ConvolutionalNetwork,
+    LayerMomentsSystem,
     LinearTask,
     MergedAttention,
     SeparateAttention,
     TokenTask,
     TwoLayerNetwork,
-    WholeLinearLayer,
     dense_moments,
+    linear_layer_moments,
     population_moments,
     sample_moments,
     sample_sequences,
+    token_blocks,
 )
 
 EPS = float(np.finfo(float).eps)
@@ -104,11 +107,18 @@ def systems() -> Iterator[tuple[str, Any]]:
     yield "convolutional-scalar", ConvolutionalNetwork(scalar, width=1)
 
 
+def whole_layer(sequences: Any, heads: int, rank: int | None = None) -> LayerMomentsSystem:
+    """Every block of linear attention, divided by N, on given sequences of any lengths."""
+    layer = AttentionLayer(sequences.query.shape[1], heads, rank, divide_by_context=True)
+    moments = linear_layer_moments(token_blocks(sequences), divide_by_context=True)
+    return LayerMomentsSystem(layer, moments)
+
+
 def whole_layers() -> Iterator[tuple[str, Any]]:
     for name in ("scalar", "generic", "tokens"):
         sequences = sample_sequences(TASKS[name], 12, rng=8)
-        for heads in (1, 3):
-            yield f"whole-{name}-{heads}", WholeLinearLayer(sequences, heads)
+        for heads, rank in ((1, None), (3, None), (1, 1), (2, 1), (2, 3)):
+            yield f"whole-{name}-{heads}-{rank}", whole_layer(sequences, heads, rank)
 
 
 def state(size: int, seed: int = 0, scale: float = 0.7) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from numerics.layers.attention import AttentionLayer
+from numerics.layers.multitask import MultiTaskLayer
 from tests.numerics.support import EPS, assert_same, state
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch==2.13.0")
@@ -39,12 +40,46 @@ def test_loss_and_gradient(dimension, rank, attention, dtype):
     X[:, -1, -1] = 0
     y = generator.standard_normal(40).astype(dtype)
     theta = state(layer.size, scale=0.3).astype(dtype)
+    check_against_autodiff(layer, torch_loss, theta, X, y)
+
+
+def torch_multitask_loss(layer, weights, X, y):
+    """[S]'s layer with every context token as a query too, its labels hidden; then the last."""
+    O, V, K, Q = weights  # noqa: E741
+    queries = X.clone()
+    queries[:, :, layer.dimension :] = 0
+    context = X[:, None, :-1]
+    scores = (queries[:, None] @ Q.transpose(-1, -2)) @ (context @ K.transpose(-1, -2)).mT
+    scores = scores / layer.embedding**0.5  # (P, H, query, token)
+    if layer.attention == "softmax":
+        scores = torch.softmax(scores, dim=-1)
+    elif layer.divide_by_context:
+        scores = scores / context.shape[2]
+    out = (scores @ (context @ V.transpose(-1, -2))) @ O.transpose(-1, -2)
+    return torch.mean(((out.sum(dim=1)[:, -1] - y) ** 2).sum(dim=-1))
+
+
+@pytest.mark.parametrize(("outputs", "embedding"), [(1, 4), (3, 2)])
+@pytest.mark.parametrize("attention", ["linear", "softmax", "linear/L"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_multitask_loss_and_gradient(outputs, embedding, attention, dtype):
+    kind, _, divide = attention.partition("/")
+    layer = MultiTaskLayer(5, outputs, 3, embedding, kind, bool(divide))
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((40, 12, 5 + outputs)).astype(dtype)
+    X[:, -1, 5:] = 0
+    y = generator.standard_normal((40, outputs)).astype(dtype)
+    theta = state(layer.size, scale=0.3).astype(dtype)
+    check_against_autodiff(layer, torch_multitask_loss, theta, X, y)
+
+
+def check_against_autodiff(layer, loss_of, theta, X, y):
     weights = [torch.tensor(w, requires_grad=True) for w in layer.unpack(theta)]
-    expected = torch_loss(layer, weights, torch.tensor(X), torch.tensor(y))
+    expected = loss_of(layer, weights, torch.tensor(X), torch.tensor(y))
     expected.backward()
     loss, gradient = layer.loss_and_gradient(theta, X, y, chunk=16)
-    eps = float(np.finfo(dtype).eps)
+    eps = float(np.finfo(theta.dtype).eps)
     assert loss == pytest.approx(expected.item(), rel=100 * eps)
     by_autodiff = np.concatenate([w.grad.numpy().ravel() for w in weights])
-    assert gradient.dtype == by_autodiff.dtype == dtype
+    assert gradient.dtype == by_autodiff.dtype == theta.dtype
     assert_same(gradient, by_autodiff, 500 * eps / EPS)

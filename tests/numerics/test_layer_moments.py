@@ -3,17 +3,35 @@
 import numpy as np
 import pytest
 
-from numerics import LinearTask, gradient_descent, sample_chunks, sample_sequences
+from numerics import (
+    LinearTask,
+    gradient_descent,
+    moments_of_sequences,
+    sample_chunks,
+    sample_sequences,
+    system_flow,
+    token_blocks,
+)
 from numerics.layers.attention import AttentionLayer
 from numerics.layers.moments import (
     LayerMomentsSystem,
     LinearLayerMoments,
     layer_features,
     linear_layer_moments,
+    pool_layer_moments,
+    reduced_moments,
 )
 from numerics.layers.system import LayerSystem
 from numerics.layers.tokens import tokens_of
-from tests.numerics.support import EPS, assert_same, complex_gradient, spd, state
+from tests.numerics.support import (
+    EPS,
+    TASKS,
+    assert_same,
+    complex_directional,
+    complex_gradient,
+    spd,
+    state,
+)
 
 
 def pair(dimension, rank, divide, count=60):
@@ -45,10 +63,34 @@ def test_loss_and_velocity_are_the_samples(dimension, rank, divide):
 
 
 @kinds
+def test_jacobian_and_jvp_differentiate_the_velocity(dimension, rank, divide):
+    layer, _, exact = pair(dimension, rank, divide)
+    theta, direction = state(layer.size, 1, scale=0.3), state(layer.size, 2)
+    numeric = complex_directional(exact.velocity, theta, direction)
+    assert_same(exact.jvp(theta, direction), numeric, 2000)
+    jacobian = exact.jacobian(theta)
+    assert_same(jacobian @ direction, numeric, 2000)
+    assert_same(jacobian, jacobian.T, 2000)
+
+
+@pytest.mark.parametrize("rank", [None, 1, 2])
+def test_an_implicit_flow_is_the_explicit_one(rank):
+    layer, _, exact = pair(2, rank, True)
+    theta = layer.initial_weights(0.3, rng=1)
+    implicit, explicit = (
+        system_flow(exact, theta, 20.0, times=[0.0, 2.0, 20.0], method=method, rtol=1e-10)
+        for method in ("Radau", "DOP853")
+    )
+    assert explicit.loss[-1] < 0.9 * explicit.loss[0]
+    # rtol a step, a few hundred steps, and growth by a factor of ten from the weights of 0.3.
+    assert np.abs(implicit.states - explicit.states).max() < 1e-6
+
+
+@kinds
 def test_coefficients_predict(dimension, rank, divide):
     layer, sampled, exact = pair(dimension, rank, divide)
     theta = state(layer.size, scale=0.3)
-    X = sampled._tokens
+    X = sampled._blocks[0][0]
     features = layer_features(X, divide_by_context=divide)
     assert features.shape[1] == (dimension + 1) * (dimension + 2) * dimension // 2
     assert_same(features @ exact.coefficients(theta), layer.predict(theta, X))
@@ -76,7 +118,7 @@ def test_one_pass_is_chunk_independent_and_streams(monkeypatch):
     chunks = [(tokens_of(s), s.target) for s in sample_chunks(task, 50, chunk=7, rng=3)]
     whole = (np.concatenate([X for X, _ in chunks]), np.concatenate([y for _, y in chunks]))
     one, many = linear_layer_moments([whole]), linear_layer_moments(iter(chunks))
-    monkeypatch.setattr("numerics.layers.moments.PIECE", 60)
+    monkeypatch.setattr("numerics.layers.features.PIECE", 60)
     pieces = linear_layer_moments([whole])
     for other in (many, pieces):
         assert other.count == one.count == 50
@@ -92,6 +134,34 @@ def test_chunks_may_differ_in_length():
     theta = state(layer.size, scale=0.4)
     exact = LayerMomentsSystem(layer, linear_layer_moments(chunks, divide_by_context=True))
     assert_same(exact.loss(theta), np.mean([layer.loss(theta, X, y) for X, y in chunks]), 2000)
+
+
+def test_pooled_moments_are_those_of_all_sequences():
+    task = LinearTask(spd(2, 1), 5)
+    chunks = [(tokens_of(s), s.target) for s in sample_chunks(task, 50, chunk=20, rng=3)]
+    whole = linear_layer_moments(chunks)
+    pooled = pool_layer_moments(linear_layer_moments([chunk]) for chunk in chunks)
+    assert pooled.count == whole.count
+    assert pooled.dimension == 2
+    assert_same(pooled.energy, whole.energy)
+    assert_same(pooled.correlation, whole.correlation)
+    assert_same(pooled.feature_moment, whole.feature_moment)
+    with pytest.raises(ValueError, match="batches must hold moments of one dimension"):
+        pool_layer_moments([])
+    divided = linear_layer_moments(chunks, divide_by_context=True)
+    with pytest.raises(ValueError, match=r"batches must .*got \[\(2, False\), \(2, True\)\]"):
+        pool_layer_moments([whole, divided])
+    with pytest.raises(ValueError, match="moments must be divided by the context"):
+        reduced_moments(whole)
+
+
+@pytest.mark.parametrize("name", ["scalar", "generic", "tokens"])
+def test_the_reduced_models_moments_are_a_part(name):
+    sequences = sample_sequences(TASKS[name], 30, rng=1)
+    expected = moments_of_sequences(sequences)
+    part = reduced_moments(linear_layer_moments(token_blocks(sequences), divide_by_context=True))
+    for field in ("energy", "correlation", "feature_moment"):
+        assert_same(getattr(part, field), getattr(expected, field))
 
 
 def test_misuse_is_named():

@@ -11,14 +11,13 @@ from numerics import (
     MergedAttention,
     SeparateAttention,
     TwoLayerNetwork,
-    WholeLinearLayer,
     gradient_descent,
     gradient_flow,
     moments_of_sequences,
     population_moments,
     sample_sequences,
 )
-from tests.numerics.support import EPS, TASKS, assert_same, complex_gradient, state
+from tests.numerics.support import EPS, TASKS, assert_same, complex_gradient, state, whole_layer
 
 GENERIC = population_moments(TASKS["generic"])
 MERGED, SEPARATE = MergedAttention(3, 2), SeparateAttention(3, 2, rank=2)
@@ -198,12 +197,12 @@ def test_weights_too_large_to_differentiate_are_a_record_of_one_row(optimiser, e
 
 def test_the_whole_layer_can_be_trained():
     sequences = sample_sequences(TASKS["generic"], 20, rng=6)
-    layer = WholeLinearLayer(sequences, heads=2)
-    theta = state(layer.size, 1, 0.1)
-    run = gradient_descent(layer, theta, 50, 0.01, every=10)
+    system = whole_layer(sequences, heads=2)
+    theta = state(system.size, 1, 0.1)
+    run = gradient_descent(system, theta, 50, 0.01, every=10)
     assert (np.diff(run.loss) < 0).all()
-    step = theta - 0.01 * complex_gradient(layer.loss, theta)
-    assert_same(gradient_descent(layer, theta, 1, 0.01).states[1], step, 2000)
+    step = theta - 0.01 * complex_gradient(system.loss, theta)
+    assert_same(gradient_descent(system, theta, 1, 0.01).states[1], step, 2000)
 
 
 def test_descent_comes_to_rest_at_the_optimum():

@@ -10,7 +10,7 @@ from numerics import (
     MergedAttention,
     SeparateAttention,
     Trajectory,
-    WholeLinearLayer,
+    extra_blocks,
     gradient_flow,
     minimiser,
     moments_of_sequences,
@@ -19,7 +19,7 @@ from numerics import (
     sample_sequences,
     system_flow,
 )
-from tests.numerics.support import TASKS, assert_same, state
+from tests.numerics.support import TASKS, assert_same, state, whole_layer
 
 SCALAR = population_moments(TASKS["scalar"])
 GENERIC = population_moments(TASKS["generic"])
@@ -184,22 +184,23 @@ def test_a_grid_of_times_samples_the_same_curve(name):
 
 def test_the_whole_layer_flows_and_conserves_its_balance():
     sequences = sample_sequences(TASKS["generic"], 40, rng=4)
-    layer = WholeLinearLayer(sequences, heads=2)
-    theta = layer.embed(*MERGED.unpack(state(MERGED.size, 1, 0.3)))
-    run = system_flow(layer, theta, 3.0, method="DOP853")
+    system = whole_layer(sequences, heads=2)
+    theta = system.layer.embed(*MERGED.unpack(state(MERGED.size, 1, 0.3)))
+    run = system_flow(system, theta, 3.0, method="DOP853")
     assert np.abs(run.energy_gap).max() < RELAXING
     assert run.invariant_drift.max() < RELAXING
     assert np.diff(run.loss).max() < 1e-9
-    assert np.abs(layer.extra_blocks(run.states[-1])).max() > 1e-3  # a sample's extra blocks drift
+    assert np.abs(extra_blocks(system.layer, run.states[-1])).max() > 1e-3  # drift on a sample
     reduced = gradient_flow(MERGED, moments_of_sequences(sequences), MERGED.pack(
         *MERGED.unpack(state(MERGED.size, 1, 0.3))), 3.0)  # fmt: skip
     assert run.loss[-1] < reduced.loss[-1]  # and they help
 
 
+@pytest.mark.parametrize("rank", [None, 1])
 @pytest.mark.parametrize("method", ["auto", "BDF"])
-def test_the_whole_layer_flows_with_implicit_solvers(method):
-    layer = WholeLinearLayer(sample_sequences(TASKS["generic"], 20, rng=0), heads=1)
-    run = system_flow(layer, np.full(layer.size, 0.1), 300.0, method=method)
+def test_the_whole_layer_flows_with_implicit_solvers(method, rank):
+    system = whole_layer(sample_sequences(TASKS["generic"], 20, rng=0), 1, rank)
+    run = system_flow(system, np.full(system.size, 0.1), 300.0, method=method)
     assert run.status == "finished"
     assert np.abs(run.energy_gap).max() < RELAXING
 

@@ -14,6 +14,7 @@ from numerics import (
     matrix_loss,
     minimiser,
     moments_of_sequences,
+    pool_moments,
     population_moments,
     sample_chunks,
     sample_moments,
@@ -247,6 +248,33 @@ def test_streaming_equals_one_pass():
     streamed = moments_of_sequences(iter(chunks))
     assert_equal_moments(streamed, moments_of_sequences(joined), 200)
     assert_equal_moments(streamed, sample_moments(task, 103, chunk=25, rng=5), 0)
+
+
+def test_pooled_moments_are_those_of_all_sequences():
+    chunks = list(sample_chunks(TASKS["generic"], 103, chunk=25, rng=5))
+    parts, sizes = [moments_of_sequences(c) for c in chunks], [len(c) for c in chunks]
+    together = moments_of_sequences(chunks)
+    assert_equal_moments(pool_moments(parts, sizes), together, 200)
+    shares = np.array(sizes) / 103
+    assert_equal_moments(pool_moments(parts, shares), together, 200)
+    running = pool_moments([pool_moments(parts[:2], sizes[:2]), *parts[2:]], [50, *sizes[2:]])
+    assert_equal_moments(running, together, 200)
+    alike = pool_moments(iter(parts[:4]))
+    assert_equal_moments(alike, moments_of_sequences(chunks[:4]), 200)
+    assert isinstance(alike.energy, float)
+
+
+@pytest.mark.parametrize(("batches", "weights", "text"), [
+    ("", None, "batches must hold at least one"),
+    ("ab", None, r"batches must be of one dimension, got \[2, 3\]"),
+    ("aa", [1.0], "the length of weights is 1, but the number of batches makes it 2"),
+    ("aa", [1.0, 0.0], "weights must be > 0"),
+    ("aa", [1.0, np.nan], "weights must be finite"),
+])  # fmt: skip
+def test_what_cannot_be_pooled_is_named(batches, weights, text):
+    known = {"a": sample_moments(TASKS["white"], 5), "b": sample_moments(TASKS["in-weight"], 5)}
+    with pytest.raises(ValueError, match=text):
+        pool_moments([known[name] for name in batches], weights)
 
 
 def test_no_sequences_are_refused():

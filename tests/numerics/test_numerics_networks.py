@@ -9,17 +9,18 @@ from numerics import (
     MergedAttention,
     SeparateAttention,
     TwoLayerNetwork,
-    WholeLinearLayer,
     antithetic,
+    extra_blocks,
     moments_of_sequences,
     sample_sequences,
 )
-from numerics.whole_layer import token_moments
 from tests.numerics.support import (
     TASKS,
     assert_same,
+    complex_gradient,
     moment_kinds,
     state,
+    whole_layer,
 )
 
 
@@ -82,13 +83,13 @@ def test_networks_predict_what_their_layers_say(name):
 
 @pytest.mark.parametrize("name", ["scalar", "generic", "tokens"])
 def test_the_whole_layer_is_linear_attention_over_all_tokens(name):
-    """ŷ = the last entry of W^V X (XᵀW^{KQ} x)/N at the query token (x_q, 0), per sequence."""
+    """ŷ = the last entry of W^V X (Xᵀ(W^{KQ})ᵀx)/N at the query token (x_q, 0), per sequence."""
     sequences = sample_sequences(TASKS[name], 6, rng=3)
     D, H = TASKS[name].dimension, 2
-    layer = WholeLinearLayer(sequences, heads=H)
+    system = whole_layer(sequences, heads=H)
     generator = np.random.default_rng(4)
     values, keys = generator.standard_normal((2, H, D + 1, D + 1))
-    theta = np.concatenate([values[:, -1].ravel(), keys[:, :, :D].ravel()])
+    theta = system.layer.pack(values[:, -1], keys)
     expected = np.zeros(6)
     for p in range(6):
         N = int(sequences.lengths[p])
@@ -96,43 +97,54 @@ def test_the_whole_layer_is_linear_attention_over_all_tokens(name):
         query = np.append(sequences.query[p], 0.0)
         X = np.vstack([context, query]).T
         for h in range(H):
-            expected[p] += (values[h] @ X @ (X.T @ keys[h] @ query) / N)[-1]
-    assert_same(layer.predict(theta), expected, 2000)
-    assert_same(layer.loss(theta), np.mean((expected - sequences.target) ** 2), 2000)
+            expected[p] += (values[h] @ X @ (X.T @ keys[h].T @ query) / N)[-1]
+    assert_same(system.loss(theta), np.mean((expected - sequences.target) ** 2), 2000)
     stack = np.array([theta, 2 * theta])
-    assert_same(layer.loss(stack), np.array([layer.loss(row) for row in stack]))
-    assert token_moments(sequences).shape == (6, D + 1, D + 1)
+    assert_same(system.loss(stack), np.array([system.loss(row) for row in stack]))
 
 
-def test_the_embedded_reduced_model_predicts_as_merged_attention():
+@pytest.mark.parametrize("rank", [None, 1, 2])
+def test_the_embedded_reduced_model_learns_as_it_does(rank):
     sequences = sample_sequences(TASKS["generic"], 30, rng=5)
-    model, moments = MergedAttention(3, 2), moments_of_sequences(sequences)
-    layer = WholeLinearLayer(sequences, heads=2)
-    reduced = state(model.size, 1)
-    theta = layer.embed(*model.unpack(reduced))
-    assert (layer.extra_blocks(theta) == 0).all()
-    assert layer.extra_blocks(theta).shape == (2 * 2 * 3,)
-    assert_same(layer.loss(theta), AttentionSystem(model, moments).loss(reduced), 2000)
-    speed = AttentionSystem(model, moments).velocity(reduced)
-    embedded = layer.velocity(theta)
-    a, B = layer.unpack(embedded)
-    assert_same(model.pack(a[:, 3], B[:, :3]), speed, 2000)
-    with pytest.raises(ValueError, match=r"^v must have shape \(2,\)"):
-        layer.embed([1.0], np.ones((2, 3, 3)))
-    with pytest.raises(ValueError, match=r"^heads must be >= 1"):
-        WholeLinearLayer(sequences, heads=0)
+    model = MergedAttention(3, 2) if rank is None else SeparateAttention(3, 2, rank)
+    reduced = AttentionSystem(model, moments_of_sequences(sequences))
+    system = whole_layer(sequences, 2, rank)
+    weights = state(model.size, 1)
+    theta = system.layer.embed(*model.unpack(weights))
+    assert (extra_blocks(system.layer, theta) == 0).all()
+    assert_same(system.loss(theta), reduced.loss(weights), 2000)
+    a, *rest = system.layer.unpack(system.velocity(theta))
+    if rank is None:
+        blocks = [rest[0][:, :3, :3].swapaxes(1, 2)]
+    else:
+        blocks = [block[..., :3] for block in rest]
+    assert_same(model.pack(a[:, 3], *blocks), reduced.velocity(weights), 2000)
 
 
-def test_extra_blocks_move_on_a_sample_and_rest_on_its_antithetic_double():
+@pytest.mark.parametrize(("rank", "count"), [(None, 2 * 2 * 3), (1, 2 * (3 + 1)), (2, 2 * (3 + 2))])
+def test_extra_blocks_are_what_embedding_leaves_out_and_the_prediction_sees(rank, count):
+    sequences = sample_sequences(TASKS["generic"], 12, rng=7)
+    system = whole_layer(sequences, 2, rank)
+    layer, model = system.layer, MergedAttention(3, 2)
+    model = model if rank is None else SeparateAttention(3, 2, rank)
+    inside = layer.embed(*model.unpack(np.ones(model.size))) != 0
+    seen = complex_gradient(system.loss, state(system.size, 3)) != 0
+    theta = np.arange(1.0, system.size + 1)
+    extra = extra_blocks(layer, theta)
+    assert sorted(extra) == sorted(theta[seen & ~inside])
+    assert extra.shape == (count,)
+    assert (extra_blocks(layer, np.stack([theta, -theta])) == [extra, -extra]).all()
+
+
+@pytest.mark.parametrize("rank", [None, 1])
+def test_extra_blocks_move_on_a_sample_and_rest_on_its_antithetic_double(rank):
     sequences = sample_sequences(TASKS["generic"], 30, rng=6)
-    model = MergedAttention(3, 2)
-    v, U = model.unpack(state(model.size, 1))
-    plain = WholeLinearLayer(sequences, heads=2)
-    double = WholeLinearLayer(antithetic(sequences), heads=2)
-    theta = plain.embed(v, U)
-    moving = np.abs(plain.extra_blocks(plain.velocity(theta))).max()
+    model = MergedAttention(3, 2) if rank is None else SeparateAttention(3, 2, rank)
+    plain, double = whole_layer(sequences, 2, rank), whole_layer(antithetic(sequences), 2, rank)
+    theta = plain.layer.embed(*model.unpack(state(model.size, 1)))
+    moving = np.abs(extra_blocks(plain.layer, plain.velocity(theta))).max()
     assert moving > 1e-2
     # Terms cancel in pairs; what remains is the rounding of a mean of 60 of them.
-    resting = np.abs(double.extra_blocks(double.velocity(theta))).max()
+    resting = np.abs(extra_blocks(double.layer, double.velocity(theta))).max()
     assert resting < 200 * np.finfo(float).eps * moving * 30
-    assert_same(double.loss(theta), plain.loss(theta))
+    assert_same(double.loss(theta), plain.loss(theta), 2000)

@@ -117,6 +117,33 @@ def test_token_tasks_draw_their_rows_evenly_with_replacement():
     assert_mean(match[:, 0] & match[:, 1], np.diag(np.ones(3)).mean(axis=0) / 3)
 
 
+def test_task_vectors_may_be_given_and_omega_is_not_read_then():
+    w = np.arange(12.0).reshape(6, 2)
+    tasks = [LinearTask(spd(2, 1), [2, 5], omega, noise=0.3) for omega in (None, spd(2, 5))]
+    a, b = (sample_sequences(task, 6, w=w, rng=8) for task in tasks)
+    assert (a.w == w).all()
+    assert (a.target == b.target).all()
+    assert (a.y == b.y).all()
+    assert_same(a.target, np.sum(w * a.query, axis=1))
+    clean = sample_sequences(LinearTask(spd(2, 1), 4), 6, w=w, rng=8)
+    assert_same(clean.y, np.sum(clean.x * w[:, None], axis=2))
+
+
+@pytest.mark.parametrize(
+    ("w", "error"),
+    [
+        (np.zeros((2, 2)), ValueError),
+        (np.zeros((3, 1)), ValueError),
+        (np.zeros(2), ValueError),
+        (np.full((3, 2), math.nan), ValueError),
+        (np.full((3, 2), 1j), TypeError),
+    ],
+)
+def test_bad_task_vectors_are_named(w, error):
+    with pytest.raises(error, match=r"^w must"):
+        sample_sequences(LinearTask(spd(2, 1), 4), 3, w=w)
+
+
 @pytest.mark.parametrize("length", [2.5, math.inf, [3, 4.5], [3, math.inf]])
 def test_only_whole_lengths_can_be_drawn(length):
     with pytest.raises(ValueError, match="context_length must be whole numbers"):
