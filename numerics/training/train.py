@@ -82,8 +82,8 @@ def train(
     Raises
     ------
     ValueError, TypeError
-        For an unknown optimiser, a number out of range, or a checkpoint that is damaged or of
-        another run.
+        For an unknown optimiser, a number out of range, initial weights at which the loss
+        overflows, or a checkpoint that is damaged or of another run.
 
     Examples
     --------
@@ -151,6 +151,8 @@ class _Loop:
         system = self.batches.system(now.step, state.entropy, now.theta.dtype)
         loss, gradient = loss_and_gradient(system, now.theta)
         if not (math.isfinite(loss) and np.isfinite(gradient).all()):
+            if not state.rows:
+                raise ValueError("initial must have a finite loss and gradient, got an overflow")
             return replace(now, status=f"diverged: the loss before update {now.step} overflows")
         if now.step == steps or now.step in self.grid:
             self._record(state.rows, now, loss)

@@ -46,6 +46,7 @@ SOURCES = {
     "minibatches": Minibatches(LAYER, SAMPLE, 7),
     "fresh": FreshBatches(LAYER, TASK, 16),
 }
+LINEAR = LayerSystem.of(AttentionLayer(dimension=2, heads=2, rank=1), SAMPLE)
 OPTIMISERS = ["gradient-descent", "momentum", "adam"]
 
 
@@ -367,6 +368,8 @@ def test_a_damaged_checkpoint_is_named_and_kept(tmp_path, damage):
     ({"learning_rate": float("nan")}, ValueError, "learning_rate must be finite"),
     ({"loss_factor": 0.0}, ValueError, "loss_factor must be > 0"),
     ({"initial": [np.nan] * LAYER.size}, ValueError, "initial must be finite"),
+    ({"initial": 1e200 * START, "batches": LINEAR}, ValueError,
+     "initial must have a finite loss"),
     ({"initial": START[:-1]}, ValueError, "the length of initial is 17"),
     ({"record": [3, 2]}, ValueError, "record must rise"),
     ({"record": [0, 99]}, ValueError, "record must rise strictly within 0"),

@@ -1,0 +1,1 @@
+"""The parts of `train.py`: options, theory, engine, folder, report and picture."""
