@@ -5,8 +5,11 @@ SymPy symbols; what needs an order or an eigenproblem (`saddle_path`, `stability
 `general_modes`, `principal_component_prediction`) takes numbers only. Loss L = E(ŷ − y_q)², without
 a ½; N counts context pairs; flow τ dW/dt = −½ ∂L/∂W. The proofs are in `analytic.derivations`,
 which alone imports SymPy. [L] is Zhang, Singh, Latham, Saxe (2025), arXiv 2501.16265v2.
+
+`analytic.softmax` holds multi-head softmax attention, [S], which has its own conventions.
 """
 
+from . import softmax as softmax
 from .conventions import Convention
 from .fixed_points import (
     ansatz_weights,

@@ -52,6 +52,7 @@ from numerics.softmax.baselines import (
     ridge_risk_monte_carlo,
     wishart_eigenvalues,
 )
+from numerics.softmax.decomposable import SpectralAttention
 from numerics.softmax.exact import (
     AttentionMoments,
     ExactLoss,
@@ -59,8 +60,12 @@ from numerics.softmax.exact import (
     exact_loss,
     exact_task_loss,
 )
+from numerics.softmax.heads import HeadsOptimum, optimal_heads
 from numerics.softmax.monte_carlo import LossEstimate, icl_loss_monte_carlo
 from numerics.softmax.optimum import ExactOptimum, exact_optimum
+from numerics.softmax.reduced import ReducedHead, ReducedRun
+from numerics.softmax.saddle import balanced_stability, unbalanced
+from numerics.softmax.spectral import SpectralSystem, spectral_flow
 from numerics.stability import Stability, find_fixed_point, stability
 from numerics.stationary import stationary_loss
 from numerics.systems import AttentionSystem, gradient, loss, predict
@@ -88,6 +93,7 @@ __all__ = [
     "FactoredMoments",
     "FreshBatches",
     "GradientDescent",
+    "HeadsOptimum",
     "Layer",
     "LayerMomentsSystem",
     "LayerSystem",
@@ -100,9 +106,13 @@ __all__ = [
     "Momentum",
     "MultiTask",
     "MultiTaskLayer",
+    "ReducedHead",
+    "ReducedRun",
     "RiskEstimate",
     "SeparateAttention",
     "Sequences",
+    "SpectralAttention",
+    "SpectralSystem",
     "Stability",
     "StepDecay",
     "TokenTask",
@@ -111,6 +121,7 @@ __all__ = [
     "TwoLayerNetwork",
     "antithetic",
     "attention_moments",
+    "balanced_stability",
     "bayes_risk_monte_carlo",
     "crossing_times",
     "dense_moments",
@@ -136,6 +147,7 @@ __all__ = [
     "mixture_covariance",
     "mixture_vectors",
     "moments_of_sequences",
+    "optimal_heads",
     "pool_layer_moments",
     "pool_moments",
     "population_moments",
@@ -148,6 +160,7 @@ __all__ = [
     "sample_moments",
     "sample_multitask",
     "sample_sequences",
+    "spectral_flow",
     "stability",
     "stationary_loss",
     "system_flow",
@@ -155,5 +168,6 @@ __all__ = [
     "token_blocks",
     "tokens_of",
     "train",
+    "unbalanced",
     "wishart_eigenvalues",
 ]

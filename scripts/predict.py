@@ -1,6 +1,6 @@
 """Predict how attention learns in context: plateaus, their order, and the time of each drop.
 
-`python scripts/predict.py linear --help` shows all options with examples.
+`python scripts/predict.py linear --help` and `softmax --help` show all options with examples.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import console
 from prediction.options import add_linear, check_outputs, check_together
+from prediction.softmax_options import add_softmax, check_softmax
 
 if TYPE_CHECKING:
     from prediction.measured import Measured
@@ -26,6 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="MODEL")
     add_linear(commands)
+    add_softmax(commands)
     return parser
 
 
@@ -74,9 +76,38 @@ def linear(options: argparse.Namespace) -> int:
     return 0
 
 
+def softmax(options: argparse.Namespace) -> int:
+    """Predict and report."""
+    check_softmax(options)
+    from prediction import softmax_report as report
+    from prediction.softmax_phases import find_phases
+    from prediction.softmax_theory import predict
+    from prediction.softmax_warn import find_warnings
+
+    prediction = predict(options)
+    phases = None
+    if options.init is not None:
+        phases = find_phases(prediction.tasks, prediction.length, *options.init)
+    warnings = find_warnings(prediction, phases)
+    report.print_prediction(prediction, phases, warnings)
+    if options.json is not None:
+        console.write_atomically(
+            options.json, report.to_json(prediction, options, phases, warnings)
+        )
+    if options.plot is not None:
+        from prediction import softmax_picture
+
+        softmax_picture.save(options.plot, prediction)
+    return 0
+
+
+COMMANDS = {"linear": linear, "softmax": softmax}
+
+
 def body(argv: list[str] | None) -> int:
     """Parse the arguments and run the command they name."""
-    return linear(make_parser().parse_args(argv))
+    options = make_parser().parse_args(argv)
+    return COMMANDS[options.command](options)
 
 
 def main(argv: list[str] | None = None) -> int:

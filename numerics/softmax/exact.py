@@ -35,6 +35,7 @@ Array = NDArray[np.float64]
 STEPS = (0.27, 0.2, 0.14)  # of the trapezoidal rules, coarse to fine
 ROUNDING = 1e-12  # relative, of P, A and B: L-th powers and sums of some hundred terms
 CONVERGED = "converged"
+_LONGEST = 10**12
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,7 @@ def exact_loss(
     omega = _check.floating_array("omega_bar", omega_bar, 1).astype(np.float64)
     weights = _check.floating_array("mu", mu, (1, 2)).astype(np.float64)
     rtol = _check.real("rtol", rtol, above=0.0)
+    checked_length(task.context_length)
     heads = len(omega)
     if heads > task.outputs:
         raise ValueError(f"omega_bar has {heads} heads, but there are {task.outputs} blocks")
@@ -292,5 +294,12 @@ def _head(omega_bar: float, block_dim: int, context_length: int) -> tuple[float,
     return (
         _check.real("omega_bar", omega_bar),
         _check.count("block_dim", block_dim),
-        _check.count("context_length", context_length),
+        checked_length(context_length),
     )
+
+
+def checked_length(context_length: int) -> int:
+    """L, which the quadrature can tell from L + 1 in floating point."""
+    if _check.count("context_length", context_length) > _LONGEST:
+        raise ValueError(f"context_length must be <= {_LONGEST:.0e}, got {context_length}")
+    return context_length

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numerics import _check
-from numerics.softmax.exact import CONVERGED, STEPS, averages, exact_task_loss
+from numerics.softmax.exact import CONVERGED, STEPS, averages, checked_length, exact_task_loss
 
 _SMALLEST, _LARGEST = 1e-4, 1e3  # ‖ω‖² = d ω̄² searched
 _SCAN = 29
@@ -74,7 +74,7 @@ def exact_optimum(
     ('converged', True)
     """
     d = _check.count("block_dim", block_dim)
-    L = _check.count("context_length", context_length)
+    L = checked_length(context_length)
     ratio = _check.real("noise", noise, at_least=0.0) ** 2 / _check.real(
         "signal", signal, above=0.0
     )
@@ -86,8 +86,11 @@ def exact_optimum(
     if lowest in (0, _SCAN - 1):
         x, error = float(grid[lowest]), math.inf
         status = f"stopped: the loss still falls at |omega|^2 = {math.exp(x):g}"
+    elif (found := _root(float(grid[lowest - 1]), float(grid[lowest + 1]), d, L, ratio)) is None:
+        x, error = float(grid[lowest]), math.inf
+        status = "stopped: the loss is too flat in omega for its derivative to change sign"
     else:
-        x, shift = _root(float(grid[lowest - 1]), float(grid[lowest + 1]), d, L, ratio)
+        x, shift = found
         error, status = math.exp(x) * (shift + _XTOL), CONVERGED
     omega = math.exp(x / 2) / math.sqrt(d)
     mu = _best(x, d, L, ratio, STEPS[1])[2]
@@ -110,11 +113,14 @@ def _best(x: float, d: int, L: int, ratio: float, step: float) -> tuple[float, f
     return loss, mu**2 * slope - 2 * mu * (n - omega * dA), mu
 
 
-def _root(low: float, high: float, d: int, L: int, ratio: float) -> tuple[float, float]:
-    """Where the derivative changes sign, and how far a finer grid moved it."""
+def _root(low: float, high: float, d: int, L: int, ratio: float) -> tuple[float, float] | None:
+    """Where the derivative changes sign, and how far a finer grid moved it; None if nowhere."""
     from scipy.optimize import brentq
 
     coarse, fine = STEPS[:2]
+    ends = [_best(y, d, L, ratio, coarse)[1] for y in (low, high)]
+    if not ends[0] * ends[1] < 0:
+        return None
     x = float(brentq(lambda y: _best(y, d, L, ratio, coarse)[1], low, high, xtol=_XTOL))
     here, there = (_best(y, d, L, ratio, fine)[1] for y in (x, x + _SECANT))
     shift = -here * _SECANT / (there - here)

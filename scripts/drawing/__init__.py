@@ -20,6 +20,16 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "mixture": ("mixture", "one fixed task among random ones: in-context and in-weight loss"),
     "lengths": ("lengths", "contexts of varying length, attention with and without its 1/N"),
     "samples": ("samples", "whole layers trained on P sequences, and how far their blocks drift"),
+    "softmax-fig1": ("spectral", "softmax heads: ω̄, μ, loss; flow and sampled layer ([S] Fig. 1)"),
+    "softmax-fig3": ("reduced_head", "softmax heads: reduced flows and their phases ([S] Fig. 3)"),
+    "softmax-fig4": ("baselines", "lower bound of H softmax heads against Bayes ([S] Fig. 4)"),
+    "softmax-fig5": ("baselines", "softmax heads against ridge and Bayes ([S] Fig. 5)"),
+    "leaving": ("spectral", "the limit of [S] is a saddle: when it is left, and what for"),
+    "formula": ("finite_size", "[S]'s loss against the exact one, over L, d and at other lengths"),
+    "regimes": (
+        "finite_size",
+        "exponential and condensed attention; the best ‖ω‖² at finite (d, L)",
+    ),
     "cover": ("cover", "one drop against a cascade, with every plateau and drop predicted"),
 }
 

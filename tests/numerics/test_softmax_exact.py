@@ -1,6 +1,7 @@
 """The exact in-context loss against its definition, closed limits, other formulas and sampling."""
 
 import math
+from functools import partial
 
 import mpmath
 import numpy as np
@@ -297,3 +298,16 @@ def test_one_pair_needs_no_head():
 def test_misuse_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_contexts_that_floating_point_cannot_count_are_refused():
+    for refused in (exact_optimum, partial(exact_task_loss, 1.0, 0.1)):
+        with pytest.raises(ValueError, match="context_length must be <= 1e"):
+            refused(10, 1.0, 10**15)
+
+
+def test_a_loss_without_a_minimum_in_omega_says_so():
+    """Noise of 1e6 on two pairs: the loss is λd to within rounding, whatever ω is."""
+    best = exact_optimum(1000, 1.0, 2, noise=1e9)
+    assert best.status == "converged" or best.status.startswith("stopped: the loss")
+    assert np.isfinite(best.loss)

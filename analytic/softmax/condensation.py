@@ -1,0 +1,118 @@
+"""Attention beyond the exponential regime: first in rare contexts, then in all, few tokens take it.
+
+L scores N(0, ‖ω‖²), p = softmax, u = ‖ω‖²/ln L. For ⅔ < u < 2 the mean of Σp² is that of contexts
+in which one score reaches ln Σ e^s, far above the others. For u > 2 the weights e^s near the
+largest form a Poisson process of density x v^{−x−1}, x = √(2/u), and E Σp² has a limit. Derived in
+`analytic.derivations.softmax_condensation`; in neither paper.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import _check
+from .._generic import (
+    Number,
+    exp,
+    harmonise,
+    is_array,
+    is_object,
+    is_symbolic,
+    log,
+    namespace,
+    sqrt,
+)
+
+
+def condensed_participation(load: Number) -> Number:
+    """Return lim E Σp² = 1 − √(2/u) at ‖ω‖² = u ln L, u >= 2, as L → ∞.
+
+    Σp² does not become 1 at once where attention condenses, at u = 2: it leaves 0 there, is ½ at
+    u = 8 and tends to 1 as u^{−1/2}. Its exponent, `participation_exponent`, is 0 from u = 2 on.
+
+    Parameters
+    ----------
+    load
+        u >= 2, finite.
+
+    Returns
+    -------
+    Of the shape of u.
+
+    Raises
+    ------
+    ValueError
+        If u < 2 or not finite.
+
+    Notes
+    -----
+    For scores of equal variance, that is d → ∞. Corrections are of order ln ln L/ln L, and larger
+    near u = 2. The weights of a random energy model below its freezing temperature. Derived here.
+
+    Examples
+    --------
+    >>> condensed_participation([2.0, 8.0, 32.0]).tolist()
+    [0.0, 0.5, 0.75]
+    """
+    load = _check.positive("load", load)
+    _require("load", load, lambda least, most: least >= 2, ">= 2")
+    (u,) = harmonise(load)
+    return 1 - sqrt(2 / u, u)
+
+
+def rare_participation(load: Number, context_length: Number) -> Number:
+    """Return E Σp² at ‖ω‖² = u ln L, ⅔ < u < 2, to leading order in 1/ln L.
+
+    With κ = 1/u + ½::
+
+        E Σp² = L^{−(2 − u)²/(8u)} Γ(κ) Γ(2 − κ)/√(2π u ln L)
+
+    Parameters
+    ----------
+    load
+        u, numbers between ⅔ and 2.
+    context_length
+        L > 1, finite.
+
+    Returns
+    -------
+    Of the shape the arguments broadcast to.
+
+    Raises
+    ------
+    ValueError
+        If u or L is out of its range.
+
+    Notes
+    -----
+    For scores of equal variance. The relative error is O(1/ln L), large near u = ⅔, where the
+    exponential branch e^{‖ω‖²}/L is as large, and near 2, where Σ e^s fluctuates. Derived here.
+
+    Examples
+    --------
+    >>> round(float(rare_participation(1.0, 10**6)), 5)
+    0.02998
+    """
+    load = _check.positive("load", load)
+    _require("load", load, lambda least, most: 3 * least > 2 and most < 2, "between 2/3 and 2")
+    length = _check.positive("context_length", context_length)
+    _require("context_length", length, lambda least, most: least > 1, "above 1")
+    u, length = harmonise(load, length)
+    scale = log(length)
+    angle = math.pi * (1 / u - 1 / 2)
+    # Γ(κ)Γ(2 − κ) by reflection, κ − 1 between 0 and 1.
+    gammas = angle / namespace(angle).sin(angle)
+    rare = exp(-((2 - u) ** 2) * scale / (8 * u))
+    return rare * gammas / sqrt(2 * math.pi * u * scale)
+
+
+def _require(name: str, value: Any, holds: Any, wanted: str) -> None:
+    if is_object(value) or is_symbolic(value):
+        return
+    least, most = value, value
+    if is_array(value):
+        xp = value.__array_namespace__()
+        least, most = float(xp.min(value)), float(xp.max(value))
+    if not holds(least, most):
+        raise ValueError(f"{name} must be {wanted}, got {value}")

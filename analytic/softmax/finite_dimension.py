@@ -1,0 +1,293 @@
+"""One head on one task at long contexts and any dimension: first order in 1/L, exact in d.
+
+A head with equal weights ω̄ on the d_i coordinates of its task, read-out μ. [S] Lemma 2 is leading
+order in 1/L and in 1/d; its error in 1/d stays as L → ∞, and with it moves the best norm, which is
+‖ω‖² = d ω̄² = 1 for d → ∞ only. d_i `block_dims`, λ_i `signal` per coordinate, L `context_length`,
+σ `noise`, φ_i = 1 + σ²/(λ_i d_i); loss without ½ and without the query's label noise. Scalars d, λ
+are one task; arrays (..., I) have the task as last axis, and L and σ are then over the batch
+dimensions. Derived in `analytic.derivations.softmax_finite_dimension`; in neither paper.
+"""
+
+from __future__ import annotations
+
+from .. import _check
+from .._generic import (
+    Number,
+    column,
+    exp,
+    is_array,
+    is_object,
+    is_symbolic,
+    log1p,
+    over_length,
+    sqrt,
+)
+from ._tasks import euler, tasks
+
+
+def long_context_loss(
+    mu: Number,
+    omega_bar: Number,
+    block_dims: Number,
+    signal: Number,
+    context_length: Number,
+    *,
+    noise: Number = 0,
+) -> Number:
+    """Return the loss of each task to first order in 1/L, at any d.
+
+    With m = μω̄, and P, A the leading orders of E Σp² and E ‖q‖² Σp²::
+
+        loss/λ = d (1 − m)² + A (μ² + 2m − 3m²) + μ² P σ²/λ,
+        P = (1 − 2ω̄²)^{−d/2}/L,   A = (d/L) (1 − 2ω̄²)^{−d/2−1}
+
+    The exact loss has the same form with one more term, 2m² E ‖q‖² Σp³ = O(1/L²).
+
+    Parameters
+    ----------
+    mu, omega_bar
+        μ and ω̄ of the head of each task, scalars or (..., I); 2ω̄² < 1, beyond which
+        E e^{2s} over scores and queries is infinite.
+    block_dims, signal
+        d_i > 0 and λ_i > 0, scalars or (..., I).
+    context_length
+        L >= 1, number of context pairs; inf is allowed.
+    noise
+        σ >= 0, standard deviation of the label noise in the context.
+
+    Returns
+    -------
+    (..., I), or of the shape the arguments broadcast to; units of y².
+
+    Raises
+    ------
+    ValueError
+        If 2ω̄² >= 1, an argument is out of its range or the numbers of tasks differ.
+
+    Notes
+    -----
+    The error is O(1/L²) at fixed d and weights where 6ω̄² < 1: P then falls short of its leading
+    order by about 2(1 − 6ω̄²)^{−d/2}(1 − 2ω̄²)^{d/2}/L of it, 64/L at d = 10, ω̄² = 1/d, and 2e²/L for
+    d → ∞. It is `first_order_loss` of such a head. Derived here.
+
+    Examples
+    --------
+    >>> round(long_context_loss(2.0, 10**-0.5, 10, 1.0, 1000), 4)
+    1.506
+    """
+    omega_bar = _below_root_half("omega_bar", omega_bar)
+    mu = _check.finite("mu", mu)
+    world, mu, w = tasks(block_dims, signal, context_length, noise, mu, omega_bar)
+    free = log1p(-2 * w * w, *world.numbers)
+    kappa = exp(-world.dims / 2 * free, *world.numbers)
+    gain = mu * w
+    share = world.dims * kappa * exp(-free, *world.numbers)
+    spread = share * (mu * mu + 2 * gain - 3 * gain * gain) * world.signal
+    noisy = mu * mu * kappa * world.noise**2
+    return world.energy * (1 - gain) ** 2 + over_length(spread + noisy, world.length)
+
+
+def long_context_squared_norm(block_dims: Number, signal: Number, *, noise: Number = 0) -> Number:
+    """Return ‖ω‖² = d w of the best head as L → ∞ at fixed d.
+
+    w = ω̄² is the root below ½ of::
+
+        (d + 2)(2 − 1/φ) w² − (d + 4) w + 1 = 0
+
+    and its read-out is μ = 1/ω̄.
+
+    Parameters
+    ----------
+    block_dims, signal
+        d_i > 0 and λ_i > 0, scalars or (..., I).
+    noise
+        σ >= 0, over the batch dimensions.
+
+    Returns
+    -------
+    ‖ω‖² of the shape the arguments broadcast to: 1 − (2 + 1/φ)/d + O(1/d²).
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range or the numbers of tasks differ.
+
+    Notes
+    -----
+    Found at the loss's order 1/L; the error is O(1/L). [S] has ‖ω‖² = 1, for d → ∞. Derived here.
+
+    Examples
+    --------
+    >>> round(long_context_squared_norm(10, 1.0), 4)
+    0.7644
+    >>> round(long_context_squared_norm(1000, 1.0), 4)
+    0.997
+    """
+    (world,) = tasks(block_dims, signal, 1, noise)
+    return world.dims * _best_square(world.dims, world.factor, world.numbers)
+
+
+def long_context_optimum_loss(
+    block_dims: Number, signal: Number, context_length: Number, *, noise: Number = 0
+) -> Number:
+    """Return the least loss of one head for each task, to leading order in 1/L at any d.
+
+    ::
+
+        (λd/L) (1 − 2w)^{−d/2−1} (φ − (2φ − 1) w)/w,   w = ω̄² of `long_context_squared_norm`
+
+    Parameters
+    ----------
+    block_dims, signal, context_length, noise
+        As in `long_context_loss`.
+
+    Returns
+    -------
+    (..., I), or of the shape of L for scalar d and λ; units of y².
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range or the numbers of tasks differ.
+
+    Notes
+    -----
+    The error is O(1/L²). For d → ∞ it is e φ λ d²/L, the leading order of `limit_loss`.
+    Derived here.
+
+    Examples
+    --------
+    >>> round(long_context_optimum_loss(10, 1.0, 1000), 4)
+    0.3269
+    """
+    (world,) = tasks(block_dims, signal, context_length, noise)
+    d, phi = world.dims, world.factor
+    w = _best_square(d, phi, world.numbers)
+    steep = exp(-(d / 2 + 1) * log1p(-2 * w, *world.numbers), *world.numbers)
+    return over_length(world.energy * steep * (phi - (2 * phi - 1) * w) / w, world.length)
+
+
+def dimension_correction(block_dims: Number, signal: Number, *, noise: Number = 0) -> Number:
+    """Return what [S]'s loss at the limit weights is short of as L → ∞, exact loss over formula.
+
+    ::
+
+        (1 − (2 − 1/φ)/d) (1 − 2/d)^{−d/2−1}/e  =  1 + (1 + 1/φ)/d + O(1/d²)
+
+    Parameters
+    ----------
+    block_dims, signal
+        d_i > 2 and λ_i > 0, scalars or (..., I).
+    noise
+        σ >= 0, over the batch dimensions.
+
+    Returns
+    -------
+    Of the shape the arguments broadcast to.
+
+    Raises
+    ------
+    ValueError
+        If d <= 2, where the exact loss is not of order 1/L, or as `long_context_squared_norm`.
+
+    Notes
+    -----
+    lim of `long_context_loss` over `task_limit_losses` at `limit_weights`. Derived here.
+
+    Examples
+    --------
+    >>> round(dimension_correction(10, 1.0), 4), round(dimension_correction(1000, 1.0), 5)
+    (1.263, 1.002)
+    """
+    (world,) = tasks(block_dims, signal, 1, noise)
+    d, phi = world.dims, world.factor
+    _check_above_two(d)
+    steep = exp(-(d / 2 + 1) * log1p(-2 / d, *world.numbers), *world.numbers)
+    return (1 - (2 - 1 / phi) / d) * steep / euler(*world.numbers)
+
+
+def dimension_coefficient(
+    block_dims: Number,
+    signal: Number,
+    context_length: Number,
+    *,
+    noise: Number = 0,
+    test_length: Number | None = None,
+) -> Number:
+    """Return K: exact loss over [S]'s is 1 + K/d + O(1/d²) at the limit, for d → ∞ at d/L and φ.
+
+    For weights trained at L and used at L', with c at L and c' at L'::
+
+        K = c' [2(1 + ec) + φ − 1 − (2e² − 3e + 1) c'] / (φ (c' + ec²))
+
+    Parameters
+    ----------
+    block_dims, signal, context_length, noise
+        As in `long_context_loss`.
+    test_length
+        L' >= 1 and finite, broadcasting like L; L if not given.
+
+    Returns
+    -------
+    (..., I), or of the shape of L for scalar d and λ. At L' = L it falls from 1 + 1/φ at c = 0, the
+    1/d of `dimension_correction`, through 0 at c = 0.91 without noise, where [S]'s loss starts to
+    be too high.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range or the numbers of tasks differ.
+
+    Notes
+    -----
+    At fixed d/L the next order of E Σp², −(2e² − 3e + 1)e/L², counts as well. Derived here.
+
+    Examples
+    --------
+    >>> round(dimension_coefficient(10, 1.0, float("inf")), 12)
+    2.0
+    >>> round(dimension_coefficient(10, 1.0, 100), 4), round(dimension_coefficient(10, 1.0, 10), 4)
+    (1.4006, -0.0502)
+    """
+    if test_length is not None:
+        test_length = _check.context_length(test_length, "test_length")
+        _check.positive("test_length", test_length)
+    others = () if test_length is None else (test_length,)
+    world, *length = tasks(block_dims, signal, context_length, noise, *others)
+    e, c, phi = euler(*world.numbers), world.ratio, world.factor
+    if not length:
+        tested, share = c, 1 / (1 + e * c)
+    else:
+        tested = world.power / world.signal / (column(length[0]) if world.listed else length[0])
+        share = tested / (tested + e * c * c)
+    return share * (2 * (1 + e * c) + phi - 1 - (2 * e * e - 3 * e + 1) * tested) / phi
+
+
+def _best_square(d: Number, phi: Number, numbers: tuple[Number, ...]) -> Number:
+    """The smaller root, by the form that does not cancel; the larger one exceeds ½."""
+    discriminant = (d + 4) ** 2 - 4 * (d + 2) * (2 - 1 / phi)
+    return 2 / (d + 4 + sqrt(discriminant, *numbers))
+
+
+def _below_root_half(name: str, value: Number) -> Number:
+    value = _check.finite(name, value)
+    largest: Number
+    if is_array(value):
+        if is_object(value):
+            return value
+        largest = float(value.__array_namespace__().max(abs(value)))
+    elif is_symbolic(value):
+        return value
+    else:
+        largest = abs(value)
+    if not 2 * largest * largest < 1:
+        raise ValueError(f"{name} must be below 1/√2 in absolute value, got {largest}")
+    return value
+
+
+def _check_above_two(d: Number) -> None:
+    if is_object(d) or is_symbolic(d):
+        return
+    least = float(d.__array_namespace__().min(d)) if is_array(d) else d
+    if not least > 2:
+        raise ValueError(f"block_dims must be above 2, got {least}")

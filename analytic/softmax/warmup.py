@@ -1,0 +1,310 @@
+"""Warm-up: the small weights of a head and its task grow together, in closed form.
+
+As in `analytic.softmax.phases`, of whose `balanced_velocity` the leading terms are kept:
+
+    dμ/dt = 4λd μω̄,    dω̄/dt = (4λ/√d_e) μω̄
+
+for small μω̄, and Lω̄ large against φμ. d `block_dims`, λ `signal`, d_e `embedding_dim`, κ = d√d_e,
+C = μ(0) − κω̄(0); time of dθ/dt = −∂ℓ/∂θ on the individual weights, balanced. Arguments broadcast
+elementwise. [S] is arXiv 2402.19442; its forms are derived here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import _check
+from .._generic import Number, exp, is_array, is_object, is_symbolic, over_length, sqrt
+from ._quotients import growth, log_growth
+from ._state import require_between, state
+
+_START: dict[str, Any] = {"prefix": "initial_", "positive": True}
+
+
+class WarmUp(NamedTuple):
+    """ω̄ and μ at the times asked for."""
+
+    omega: Number
+    mu: Number
+
+
+class WarmUpEnd(NamedTuple):
+    """Time, ω̄ and μ at which the warm-up ends."""
+
+    time: Number
+    omega: Number
+    mu: Number
+
+
+def warmup_invariant(
+    omega: Number,
+    mu: Number,
+    block_dims: Number,
+    embedding_dim: Number,
+    *,
+    signal: Number = 1,
+    context_length: Number = math.inf,
+    noise: Number = 0,
+) -> Number:
+    """Return ω̄^p [μ − κω̄/(1 + p)], p = κφ/L, which the warm-up conserves; μ − κω̄ for long contexts.
+
+    Parameters
+    ----------
+    omega, mu
+        ω̄ > 0 and μ >= 0.
+    block_dims, embedding_dim, signal
+        d, d_e, λ > 0; κ = d√d_e, and λ matters beside noise only.
+    context_length
+        L >= 1; inf, the default, gives [S]'s invariant.
+    noise
+        σ >= 0.
+
+    Returns
+    -------
+    Of the shape the arguments broadcast to.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+
+    Notes
+    -----
+    Exact for dω̄/dt = 4λμω̄/√d_e and dμ/dt = 4λdμ(ω̄ − φμ/L): the terms of second order in small
+    (ω̄, μ), context noise among them. At finite L and φμ/L near ω̄ that noise counts from the start,
+    as in [S] Fig. 3. [S], warm-up, for p = 0; derived here.
+
+    Examples
+    --------
+    >>> warmup_invariant(0.01, 1.0, 10, 25)
+    0.5
+    """
+    w, m, d, lam, length, width, sigma = state(
+        omega, mu, block_dims, signal, context_length, embedding_dim, noise
+    )
+    kappa = d * sqrt(width, w, m, d)
+    power = over_length(kappa * (1 + sigma**2 / (lam * d)), length)
+    return w**power * (m - kappa * w / (1 + power))
+
+
+def warmup_time_course(
+    t: Number,
+    initial_omega: Number,
+    initial_mu: Number,
+    block_dims: Number,
+    signal: Number,
+    embedding_dim: Number,
+) -> WarmUp:
+    """Return (ω̄(t), μ(t)) of the warm-up, a logistic that blows up at `blow_up_time`.
+
+    With C = μ(0) − κω̄(0) and r = 4λC/√d_e::
+
+        ω̄(t) = C ω̄(0) e^{rt}/(μ(0) − κω̄(0) e^{rt}),    μ(t) = C + κ ω̄(t)
+
+    Parameters
+    ----------
+    t
+        Time >= 0, before the blow-up.
+    initial_omega, initial_mu
+        ω̄(0) > 0 and μ(0) > 0.
+    block_dims, signal, embedding_dim
+        d, λ, d_e > 0.
+
+    Returns
+    -------
+    `WarmUp` with fields ``omega`` and ``mu``.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range or t is at or beyond the blow-up.
+
+    Notes
+    -----
+    Solves dμ/dt = 4λd μω̄, dω̄/dt = (4λ/√d_e) μω̄, the limit of small μω̄ and of Lω̄ large against
+    φμ; `neglected_share` measures both. [S], warm-up; derived here.
+
+    Examples
+    --------
+    >>> start = warmup_time_course(0.0, 0.01, 1.0, 10, 1.0, 30)
+    >>> start == WarmUp(0.01, 1.0)
+    True
+    """
+    t = _check.time("t", t)
+    w0, m0, d, lam, _, width, _, t = state(
+        initial_omega, initial_mu, block_dims, signal, 1, embedding_dim, 0, t, **_START
+    )
+    root = sqrt(width, w0, m0, lam, t)
+    slope, kappa = 4 * lam / root, d * root
+    x = slope * (m0 - kappa * w0) * t
+    # μ(0) − κω̄(0)e^{rt} over C: one minus a term that has no pole at C = 0.
+    left = 1 - kappa * w0 * slope * t * growth(x)
+    _require_before("t", left)
+    return WarmUp(w0 * exp(x, left) / left, m0 / left)
+
+
+def warmup_time(
+    omega: Number,
+    initial_omega: Number,
+    initial_mu: Number,
+    block_dims: Number,
+    signal: Number,
+    embedding_dim: Number,
+) -> Number:
+    """Return the time at which the warm-up reaches ω̄ = `omega`, the inverse of the time course.
+
+    t = (√d_e/(4λC)) ln[ω̄ μ(0)/(ω̄(0) μ)], μ = C + κω̄, evaluated without a pole at C = 0.
+
+    Parameters
+    ----------
+    omega
+        ω̄ > 0 to reach, with C + κω̄ > 0.
+    initial_omega, initial_mu, block_dims, signal, embedding_dim
+        As in `warmup_time_course`.
+
+    Returns
+    -------
+    Time, of the shape the arguments broadcast to; negative for ω̄ < ω̄(0).
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range or ω̄ lies below the values that the warm-up takes.
+
+    Notes
+    -----
+    The run is later than this by √d_e (ω̄ − ω̄(0))/(4λ), times a factor between 1 and 1/(1 − s), s
+    the neglected share μω̄ at the end, where c and φμ/(Lω̄) are small. [S], warm-up; derived here.
+
+    Examples
+    --------
+    >>> round(warmup_time(0.1, 0.01, 1.0, 10, 1.0, 30), 6)
+    1.582349
+    """
+    w = _check.positive("omega", omega)
+    w0, m0, d, lam, _, width, _, w = state(
+        initial_omega, initial_mu, block_dims, signal, 1, embedding_dim, 0, w, **_START
+    )
+    root = sqrt(width, w0, m0, lam, w)
+    c = m0 - d * root * w0
+    _require_before("omega", c + d * root * w)
+    step = (w - w0) / (w0 * (c + d * root * w))
+    return root / (4 * lam) * step * log_growth(c * step)
+
+
+def blow_up_time(
+    initial_omega: Number,
+    initial_mu: Number,
+    block_dims: Number,
+    signal: Number,
+    embedding_dim: Number,
+) -> Number:
+    """Return √d_e ln[μ(0)/(κω̄(0))]/(4λC), at which the warm-up's solution diverges.
+
+    √d_e/(4λμ(0)) at C = 0. Arguments, range and errors as in `warmup_time_course`. It bounds the
+    duration of the warm-up, whose neglected terms grow first. [S], warm-up; derived here.
+
+    Examples
+    --------
+    >>> round(blow_up_time(0.01, 1.0, 10, 1.0, 30), 6)
+    1.822562
+    """
+    w0, m0, d, lam, _, width, _ = state(
+        initial_omega, initial_mu, block_dims, signal, 1, embedding_dim, 0, **_START
+    )
+    root = sqrt(width, w0, m0, lam)
+    kappa = d * root
+    step = 1 / (kappa * w0)
+    return root / (4 * lam) * step * log_growth((m0 - kappa * w0) * step)
+
+
+def warmup_end(
+    initial_omega: Number,
+    initial_mu: Number,
+    block_dims: Number,
+    signal: Number,
+    context_length: Number,
+    embedding_dim: Number,
+    *,
+    noise: Number = 0,
+    share: Number = 0.5,
+) -> WarmUpEnd:
+    """Return where the warm-up predicts its own end: μω̄ (1 + c) = `share`.
+
+    The bracket of dω̄/dt is 1 − μω̄ (1 + c e^{dω̄²}); it falls from 1 in the warm-up to 0 at the
+    limit, and dω̄² is small still. On μ = C + κω̄ the condition is quadratic, and the time is
+    `warmup_time`.
+
+    Parameters
+    ----------
+    initial_omega, initial_mu, block_dims, signal, embedding_dim
+        As in `warmup_time_course`.
+    context_length, noise
+        L >= 1 and σ >= 0, for c = φd/L.
+    share
+        Above ω̄(0)μ(0)(1 + c) and below 1; the `share` of `training_phase`.
+
+    Returns
+    -------
+    `WarmUpEnd` with fields ``time``, ``omega`` and ``mu``.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+
+    Notes
+    -----
+    The boundary is a choice; [S] states orders of magnitude. Derived here.
+
+    Examples
+    --------
+    >>> end = warmup_end(0.001, 0.1, 10, 1.0, 1000, 30)
+    >>> round(end.omega * end.mu * 1.01, 12)
+    0.5
+    """
+    share = _check.positive("share", share)
+    start, value, d, lam, length, width, sigma, share = state(
+        initial_omega,
+        initial_mu,
+        block_dims,
+        signal,
+        context_length,
+        embedding_dim,
+        noise,
+        share,
+        **_START,
+    )
+    ratio = over_length((1 + sigma**2 / (lam * d)) * d, length)
+    require_between("share", share, start * value * (1 + ratio), 1)
+    kappa, product = d * sqrt(width, start, value, share, ratio), share / (1 + ratio)
+    gap = value - kappa * start
+    root = sqrt(gap * gap + 4 * kappa * product, start)
+    mu = _positive_root(gap, root, kappa * product)
+    omega = product / mu
+    time = warmup_time(omega, initial_omega, initial_mu, block_dims, signal, embedding_dim)
+    return WarmUpEnd(time, omega, mu)
+
+
+def _positive_root(gap: Number, root: Number, product: Number) -> Number:
+    """Return (gap + root)/2 = 2 product/(root − gap), the form in which nothing cancels."""
+    if is_object(gap):
+        rooted = np.frompyfunc(_positive_root, 3, 1)
+        return rooted(gap, root, product)
+    if is_array(gap):
+        larger = (abs(gap) + root) / 2
+        return gap.__array_namespace__().where(gap >= 0, larger, product / larger)
+    if is_symbolic(gap) or gap >= 0:
+        return (gap + root) / 2
+    return 2 * product / (root - gap)
+
+
+def _require_before(name: str, left: Number) -> None:
+    try:
+        _check.positive(name, left)
+    except ValueError:
+        wanted = "before the blow-up" if name == "t" else "above the infimum of the warm-up"
+        raise ValueError(f"{name} must be {wanted}") from None
