@@ -53,16 +53,19 @@ def random_heads(task: MultiTask, heads: int, count: int, rng: np.random.Generat
 def frame(lengths: Array, rows: int) -> Array:
     """V (rows, I) with orthonormal rows and columns of squared lengths ν_i <= 1, Σν_i = rows.
 
-    By the rotations of Schur and Horn: each takes from a column of too great a length, and mends
-    one column at least.
+    By the rotations of Schur and Horn: each takes from a column that is too long for one that is
+    too short, until one of them is right. The other is the only column begun, and belongs to the
+    next pair: so one of a pair always has length 0 or 1, and the angle exists.
     """
     V = np.eye(rows, len(lengths))
     for _ in range(2 * len(lengths)):
-        gap = np.sum(V**2, axis=0) - lengths
+        now = np.sum(V**2, axis=0)
+        gap = now - lengths
         i, j = int(np.argmax(gap)), int(np.argmin(gap))
-        # Of sources the untouched, of targets the begun one first: the angle then exists.
-        begun = np.flatnonzero((gap < -1e-12) & (np.sum(V**2, axis=0) > 1e-12))
-        j = int(begun[0]) if len(begun) else j
+        begun = (np.abs(gap) > 1e-12) & (np.abs(now - 0.5) < 0.5 - 1e-12)
+        if begun.any():
+            k = int(np.argmax(begun))
+            i, j = (k, j) if gap[k] > 0 else (i, k)
         if gap[i] < 1e-12 or gap[j] > -1e-12:
             break
         pair = V[:, [i, j]].T @ V[:, [i, j]]
