@@ -1,3 +1,58 @@
-"""Batched flows on any array library; nothing is public here yet."""
+"""The models of `numerics` over batches of runs, on any array library: NumPy, CuPy and others.
 
-__all__: list[str] = []
+Rows are runs: seeds, initial scales, spectra, context lengths. Arrays in, the same kind of array
+out, with its dtype and on its device; a batch of one row of moments stands for all runs.
+
+Who owns what: `numerics` defines tasks, samples and their moments, the models' sizes, optimisers'
+constants, schedules, initial weights and single runs, and everything here starts from its objects.
+This package owns the batched kernels (loss, velocity, Jacobian, conserved quantities, training
+steps), the batched integrators of `gpu.integrate`, and the record `Ensemble`. A function has the
+name of its twin in `numerics` and is tested against it row by row. The closed forms of `analytic`
+take any array as they are.
+
+>>> import numpy as np
+>>> from numerics import LinearTask, SeparateAttention
+>>> model = SeparateAttention(dimension=1, heads=2)
+>>> moments = stack_moments([LinearTask([[1.0]], N) for N in (5, 50)])
+>>> loss(model, moments, initial_weights(model, 1e-3, seeds=[0, 1])).round(3).tolist()
+[1.0, 1.0]
+"""
+
+from gpu.descent import gradient_descent
+from gpu.drops import crossing_times, drop_times
+from gpu.ensemble import Ensemble
+from gpu.flow import gradient_flow, system_flow
+from gpu.layers import LayerMomentsSystem, LayerSystem
+from gpu.moments import (
+    DenseMoments,
+    DiagonalMoments,
+    FactoredMoments,
+    LayerMoments,
+    SpectralMoments,
+    stack_moments,
+)
+from gpu.spectral import SpectralSystem
+from gpu.systems import AttentionSystem, gradient, loss
+from gpu.weights import initial_weights
+
+__all__ = [
+    "AttentionSystem",
+    "DenseMoments",
+    "DiagonalMoments",
+    "Ensemble",
+    "FactoredMoments",
+    "LayerMoments",
+    "LayerMomentsSystem",
+    "LayerSystem",
+    "SpectralMoments",
+    "SpectralSystem",
+    "crossing_times",
+    "drop_times",
+    "gradient",
+    "gradient_descent",
+    "gradient_flow",
+    "initial_weights",
+    "loss",
+    "stack_moments",
+    "system_flow",
+]

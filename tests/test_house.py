@@ -16,7 +16,8 @@ ALLOWED = {
     "numerics/layers": {"numpy", "numerics"},
     "numerics/softmax": {"numpy", "scipy", "numerics"},
     "numerics/training": {"numpy", "numerics"},
-    "gpu": {"numpy", "numerics", "gpu"},
+    "gpu": {"array_api_compat", "numpy", "numerics", "gpu"},
+    "gpu/integrate": {"array_api_compat", "numpy", "numerics", "gpu"},
 }
 STANDARD = set(__import__("sys").stdlib_module_names)
 
