@@ -1,4 +1,4 @@
-"""Gradient flow: τ dθ/dt = −½ ∂L/∂θ, integrated by SciPy's solvers.
+"""Gradient flow: τ dθ/dt = −½ ∂L/∂θ, integrated by SciPy's solvers or, at large D, by our own.
 
 Every run carries two error bars of its own: how far the conserved quantities drift, and the gap
 in the energy identity L(0) − L(t) = (2/τ) ∫ ‖½ ∂L/∂θ‖² dt, whose right-hand side is one more
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.march import Solution
 from numerics.moments import AnyMoments
 from numerics.solver import Settings, integrate
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
+@guarded
 def gradient_flow(
     model: Attention,
     moments: AnyMoments,
@@ -57,9 +59,10 @@ def gradient_flow(
         onto these times, which costs them up to a dozen evaluations for each; implicit ones
         interpolate. A run that ends early records the point where it ended as well.
     method : str
-        ``"auto"``, or a method of `scipy.integrate.solve_ivp`. Plateaus make the flow stiff:
-        auto takes LSODA with the exact Jacobian or, where that is estimated to be cheaper
-        (many weights, short duration), DOP853; see `numerics.solver.cheapest_method`.
+        ``"auto"``, a method of `scipy.integrate.solve_ivp`, or ``"Krylov"``, implicit and
+        matrix-free (`numerics.krylov`). Plateaus make the flow stiff: auto takes LSODA with the
+        exact Jacobian or, where that is estimated to be cheaper, DOP853 (many weights, short
+        duration) or Krylov (many weights, rank one); see `numerics.solver.cheapest_method`.
     rtol, atol : float
         Tolerances on the weights.
     until_loss : float, optional
@@ -94,6 +97,7 @@ def gradient_flow(
     return _trajectory(system, theta, settings.tau, solution)
 
 
+@guarded
 def system_flow(
     system: GradientSystem | NetworkSystem,
     initial: ArrayLike,

@@ -12,18 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numerics import _check
+from numerics.krylov import Krylov
+from numerics.linearised import preconditioned
 from numerics.march import March, OverflowedError, Solution
 from numerics.systems import GradientSystem
 
 Array = NDArray[Any]
 
-METHODS = ("LSODA", "DOP853", "RK45", "RK23", "BDF", "Radau")
-IMPLICIT = ("LSODA", "BDF", "Radau")
+METHODS = ("LSODA", "DOP853", "RK45", "RK23", "BDF", "Radau", "Krylov")
+IMPLICIT = ("LSODA", "BDF", "Radau", "Krylov")
 
 # Fits to what `benchmarks/solvers.py` measures. An implicit run takes a few thousand steps
 # whatever its duration; an explicit one is held by stability to steps of about 6 over the
 # largest rate on the way, so that its cost grows with the duration.
 _EXPLICIT_STABILITY = 6.0
+_IMPLICIT_STEPS = 8000
 _LARGEST_RECORD = 2**28
 
 
@@ -46,8 +49,12 @@ class Settings:
         }
         if self.until_loss is not None:
             checked["until_loss"] = _check.real("until_loss", self.until_loss)
-        if self.method != "auto" and self.method not in METHODS:
-            raise ValueError(f"method must be auto or one of {METHODS}, got {self.method!r}")
+        if not isinstance(self.method, str) or self.method not in ("auto", *METHODS):
+            raise ValueError(
+                f"method must be auto or one of {METHODS}, got {_check.shown(self.method)}"
+            )
+        # SciPy does the same, with a warning.
+        checked["rtol"] = max(checked["rtol"], 100 * float(np.finfo(float).eps))
         if self.times is not None:
             grid = _check.floating_array("times", self.times, 1)
             end = checked["duration"]
@@ -58,16 +65,26 @@ class Settings:
             object.__setattr__(self, name, value)
 
 
-def cheapest_method(size: int, explicit_steps: float) -> str:
-    """Choose between LSODA with its dense Jacobian and DOP853 by their estimated seconds.
+def cheapest_method(size: int, explicit_steps: float, preconditioned: bool = False) -> str:
+    """Choose between LSODA with its dense Jacobian, DOP853 and Krylov by their estimated seconds.
+
+    Krylov is considered where its linear systems have a preconditioner: at rank one, where whole
+    cascades take LSODA as well far more steps (fits to `benchmarks/large.py`).
 
     >>> cheapest_method(36, 2e3), cheapest_method(1161, 2e3), cheapest_method(1161, 1e5)
     ('LSODA', 'DOP853', 'LSODA')
+    >>> cheapest_method(136, 1e6, preconditioned=True), cheapest_method(8256, 1e6, True)
+    ('LSODA', 'Krylov')
     """
     thousand = size / 1000
-    implicit = 0.2 + 0.2 * thousand + 0.6 * thousand**3
-    explicit = explicit_steps * (1.7e-4 + 1e-4 * thousand)
-    return "LSODA" if implicit < explicit or size < 100 else "DOP853"
+    seconds = {
+        "LSODA": 0.2 + 0.2 * thousand + 0.6 * thousand**3,
+        "DOP853": explicit_steps * (1.7e-4 + 1e-4 * thousand),
+    }
+    if preconditioned:
+        seconds["LSODA"] = 0.2 + 2 * thousand + 55 * thousand**3
+        seconds["Krylov"] = 1.3 + 0.9 * thousand + 0.11 * thousand**2
+    return "LSODA" if size < 100 else min(seconds, key=seconds.__getitem__)
 
 
 def integrate(system: GradientSystem, theta: Array, settings: Settings) -> Solution:
@@ -79,14 +96,14 @@ def integrate(system: GradientSystem, theta: Array, settings: Settings) -> Solut
         warnings.filterwarnings("ignore", message="lsoda: ")
         method, grid = _plan(system, theta, settings)
         velocity, jacobian = augmented(system, settings.tau, raising=method == "LSODA")
-        options: dict[str, Any] = {"jac": jacobian} if method in IMPLICIT else {}
-        build = partial(
-            getattr(scipy.integrate, method),
-            velocity,
-            rtol=settings.rtol,
-            atol=settings.atol,
-            **options,
-        )
+        options: dict[str, Any] = {"rtol": settings.rtol, "atol": settings.atol}
+        if method == "Krylov":
+            solver: Any = Krylov
+            options.update(system=system, tau=settings.tau)
+        else:
+            solver = getattr(scipy.integrate, method)
+            options.update({"jac": jacobian} if method in IMPLICIT else {})
+        build = partial(solver, velocity, **options)
         march = March(np.append(theta, 0.0), settings.duration, grid, method not in IMPLICIT)
         try:
             march.run(velocity, build, _excess(system, settings.until_loss), settings.atol)
@@ -101,8 +118,10 @@ def _plan(system: GradientSystem, theta: Array, settings: Settings) -> tuple[str
     rate = _largest_rate(system, theta)
     steps = settings.duration / settings.tau * rate / _EXPLICIT_STABILITY
     if method == "auto":
-        method = cheapest_method(system.size, steps + (0 if grid is None else len(grid)))
-    if grid is None and method not in IMPLICIT and 8 * steps * system.size > _LARGEST_RECORD:
+        landings = 0 if grid is None else len(grid)
+        method = cheapest_method(system.size, steps + landings, preconditioned(system))
+    recorded = _IMPLICIT_STEPS if method in IMPLICIT else steps
+    if grid is None and 8 * recorded * system.size > _LARGEST_RECORD:
         grid = np.concatenate([[0.0], np.geomspace(1e-6, 1.0, 2000) * settings.duration])
     return method, grid
 
