@@ -1,0 +1,99 @@
+"""What the theory says of a case before it is run: plateaus, drop times, how long to run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import analytic
+from analytic import softmax as closed
+from numerics import LinearTask, SeparateAttention, exact_optimum, exact_task_loss, task_cascade
+
+from .case import LinearCase, SoftmaxCase
+
+Array = NDArray[Any]
+
+# A cascade follows H(1 + D) scalars through D stages: 14 s for 32 modes and heads.
+LARGEST_CASCADE = 700
+NOT_SMALL = 10.0  # initial weights for which it says nothing; far beyond, it does not end
+BEYOND_LAST_DROP = 1.3
+# Without a cascade v_0 is some init, not known to a factor.
+PATIENCE = 5.0
+SETTLING = 25.0  # e-foldings
+# Rounding of o = v grows at the escape rate g; e^30 times it is still small.
+BEFORE_ESCAPE = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class LinearTheory:
+    """Closed-form losses M_0 … M_m, drop times (NaN where not predicted), and a duration."""
+
+    plateaus: Array
+    drops: Array
+    duration: float
+
+
+def linear_theory(case: LinearCase, model: SeparateAttention, initial: Array) -> LinearTheory:
+    """Plateaus of [L] Eq. 19 in visit order, drop times from these weights' reduced cascade."""
+    count = min(model.dimension, model.heads * model.rank)
+    spectrum = np.array(case.eigenvalues)
+    plateaus = analytic.plateau_losses(spectrum, case.context_length, noise=case.noise)
+    drops = np.full(count, np.nan)
+    if model.heads * (1 + model.dimension) > LARGEST_CASCADE or case.init > NOT_SMALL:
+        slowest = analytic.learning_time(min(case.init, 1.0), analytic.mode_growth(spectrum).min())
+        return LinearTheory(plateaus[: count + 1], drops, PATIENCE * float(slowest))
+    task = LinearTask.from_eigenvalues(spectrum, case.context_length, noise=case.noise)
+    cascade = task_cascade(model, task, initial)
+    drops = cascade.drop_times[:count]
+    last = drops[np.isfinite(drops)]
+    duration = max(float(cascade.t[-1]), BEYOND_LAST_DROP * float(last.max(initial=0.0)))
+    return LinearTheory(plateaus[: count + 1], drops, duration)
+
+
+@dataclass(frozen=True, eq=False)
+class SoftmaxTheory:
+    """Losses summed over tasks: of the limit by [S]'s formula and exactly, and of the best heads.
+
+    `norms` are the best heads' ‖ω‖², one for each task; 1 in the limit of [S].
+    """
+
+    limit: float
+    exact: float
+    optimum: float
+    norms: Array
+    converged: bool
+
+
+def softmax_theory(case: SoftmaxCase) -> SoftmaxTheory:
+    """Each kind of task is computed once."""
+    length, noise = case.context_length, case.noise
+    pairs = list(zip(case.block_dims, case.signal, strict=True))
+    found = {}
+    for d, lam in set(pairs):
+        omega, mu = closed.limit_weights(d, lam, length, noise=noise)
+        exact = exact_task_loss(float(mu), float(omega), d, lam, length, noise=noise)
+        found[d, lam] = exact, exact_optimum(d, lam, length, noise=noise)
+    exacts, optima = zip(*(found[pair] for pair in pairs), strict=True)
+    sizes, signal = np.array(case.block_dims, float), np.array(case.signal)
+    return SoftmaxTheory(
+        limit=float(closed.limit_loss(sizes, signal, length, noise=noise)),
+        exact=math.fsum(loss.value for loss in exacts),
+        optimum=math.fsum(best.loss for best in optima),
+        norms=np.array([best.squared_norm for best in optima]),
+        converged=all(part.status == "converged" for part in (*exacts, *optima)),
+    )
+
+
+def softmax_duration(case: SoftmaxCase, leading: float) -> float:
+    """Twice the predicted warm-up and then what settling takes, before rounding is let out."""
+    sizes, signal = np.array(case.block_dims, float), np.array(case.signal)
+    length, noise, width = case.context_length, case.noise, case.embedding
+    warmup = closed.blow_up_time(case.init, leading, sizes, signal, width)
+    rate = closed.convergence_rate(sizes, signal, length, width, noise=noise)
+    escape = closed.limit_escape_rate(sizes, signal, length, noise=noise)
+    settling = min(SETTLING / float(np.min(rate)), BEFORE_ESCAPE / float(np.max(escape)))
+    return 2 * float(np.max(warmup)) + settling
