@@ -6,6 +6,14 @@ SymPy symbols; what needs an order or an eigenproblem (`saddle_path`, `stability
 a ½; N counts context pairs; flow τ dW/dt = −½ ∂L/∂W. The proofs are in `analytic.derivations`,
 which alone imports SymPy. [L] is Zhang, Singh, Latham, Saxe (2025), arXiv 2501.16265v2.
 
+Each docstring states its accuracy: ``Accuracy: n eps`` bounds the relative error of a float64
+result, of every entry, by n·2⁻⁵², or the error over the size that it names: terms of both signs
+then cancel, and the condition of the problem sets the error. It holds while nothing on the way
+overflows or underflows, and is checked against exact rationals and 50-digit numbers, for D up to
+12, eigenvalues over 12 decades and down to 10⁻⁶⁰ (matrices: 12 decades on the axes and 3 off them,
+`general_modes` up to D = 4), and N from 1 to 10⁹ and infinite: ``scripts/verify.py --precision``
+tabulates it.
+
 `analytic.softmax` holds multi-head softmax attention, [S], which has its own conventions.
 """
 

@@ -43,10 +43,7 @@ def as_number(name: str, value: Number) -> Number:
     if is_array(value) or isinstance(value, np.generic):
         _require_real_dtype(name, value)
     elif isinstance(value, list | tuple) or hasattr(value, "__array__"):
-        try:
-            value = np.asarray(value)
-        except ValueError as error:
-            raise ValueError(f"{name} must be a rectangular array: {error}") from None
+        value = _rectangular(name, value)
         _require_real_dtype(name, value)
     elif not _is_real_scalar(value):
         raise TypeError(f"{name} must be a real number or an array of them, got {value!r}")
@@ -57,7 +54,16 @@ def as_number(name: str, value: Number) -> Number:
     return value
 
 
+def _rectangular(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a rectangular array: {error}") from None
+
+
 def _require_real_dtype(name: str, value: Number) -> None:
+    if isinstance(value, np.ma.MaskedArray):  # arithmetic would fill in what is masked
+        raise TypeError(f"{name} must not be a masked array; give the entries that count")
     if dtype_kind(value) not in "iufO":
         raise TypeError(f"{name} must be real numbers, got dtype {value.dtype}")
 
@@ -83,6 +89,8 @@ def _holds(predicate: Predicate, entry: Any) -> bool:
 
 def _require(name: str, value: Number, predicate: Predicate, wanted: str) -> Number:
     value = as_number(name, value)
+    if is_array(value) and 0 in value.shape:
+        raise ValueError(f"{name} must not be empty, got shape {tuple(value.shape)}")
     if is_object(value):
         good = np.array([_holds(predicate, entry) for entry in value.flat], dtype=bool)
         good = good.reshape(value.shape)
@@ -202,13 +210,21 @@ def _lowest_eigenvalue(value: Number) -> float:
 
 def mask(name: str, value: Any, size: int | None = None) -> Any:
     """Require a boolean array (..., D): True where a mode belongs to the subset."""
-    value = value if is_array(value) else np.asarray(value)
+    value = value if is_array(value) else _rectangular(name, value)
     if dtype_kind(value) != "b":
         raise TypeError(f"{name} must be a boolean mask (..., D), got dtype {value.dtype}")
     if value.ndim == 0 or (size is not None and value.shape[-1] != size):
         expected = "(..., D)" if size is None else f"(..., {size})"
         raise ValueError(f"{name} must have shape {expected}, got {value.shape}")
     return value
+
+
+def indices(name: str, value: Any, shape: str) -> np.ndarray:
+    """Require a NumPy array of integers; `shape` says in words what it must be."""
+    table = _rectangular(name, value)
+    if dtype_kind(table) not in "iu":
+        raise TypeError(f"{name} must be integers {shape}, got dtype {table.dtype}")
+    return table
 
 
 def integer(name: str, value: Any, low: int, high: int | None = None) -> int:

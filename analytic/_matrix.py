@@ -29,10 +29,17 @@ def trace_of_product(left: Number, right: Number) -> Number:
 
 
 def solve(matrix: Number, right: Number) -> Number:
-    """Return A⁻¹B for a symmetric positive definite A."""
+    """Return A⁻¹B for a symmetric positive definite A.
+
+    Solved as R(RAR)⁻¹RB with R the inverse roots of the diagonal: what counts is the condition of
+    RAR, so that directions of very different size (λ over 12 decades) keep their digits.
+    """
     if is_object(matrix) or is_object(right):
         return _eliminate(matrix, right)
-    return matrix.__array_namespace__().linalg.solve(matrix, right)
+    xp = matrix.__array_namespace__()
+    scale = 1 / xp.sqrt(xp.linalg.diagonal(matrix))[..., None]
+    scaled = scale * matrix * xp.matrix_transpose(scale)
+    return scale * xp.linalg.solve(scaled, scale * right)
 
 
 def _eliminate(matrix: Number, right: Number) -> Number:

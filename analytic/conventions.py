@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from . import _check
 from ._generic import Number
+from ._guard import guarded
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Convention:
     -----
     Gradient descent follows the flow up to an error of the order of the learning rate; momentum and
     adaptive steps do not. Derived here.
+    Accuracy: 8 eps.
 
     Examples
     --------
@@ -67,18 +69,22 @@ class Convention:
         rate = _check.positive("learning_rate", learning_rate)
         return 2 * rate * self.loss_factor * self.weights(1) ** 2 * self.tau
 
+    @guarded
     def flow_time(self, steps: Number, learning_rate: Number) -> Number:
         """Return our time t after their `steps` at `learning_rate`."""
         return _check.non_negative("steps", steps) * self._time_per_step(learning_rate)
 
+    @guarded
     def steps(self, time: Number, learning_rate: Number) -> Number:
         """Return the (fractional) number of their steps at our `time`."""
         return _check.non_negative("time", time) / self._time_per_step(learning_rate)
 
+    @guarded
     def loss(self, reported: Number) -> Number:
         """Return our loss, the mean square error, from theirs."""
         return _check.finite("reported", reported) / self.loss_factor
 
+    @guarded
     def weights(self, theirs: Number) -> Number:
         """Return our weights c^{1/p} W' from theirs, the same for every factor."""
         root = self.context_scale ** (1 / self.factors)

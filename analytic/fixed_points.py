@@ -14,15 +14,19 @@ import numpy as np
 
 from . import _check
 from ._generic import Number, cbrt, harmonise, is_array, is_object, total
+from ._guard import guarded
 from ._spectrum import Spectrum, descending, spectrum
 
 _LARGEST_ENUMERATION = 20
 
 
+@guarded
 def fixed_point_subsets(dimension: int) -> np.ndarray:
     """Return all subsets of D modes as a boolean array (2^D, D); row r holds the bits of r.
 
     Raises `ValueError` unless 1 <= D <= 20 and `TypeError` for a non-integer. [L] Eq. 16.
+
+    Accuracy: exact.
 
     Examples
     --------
@@ -33,6 +37,7 @@ def fixed_point_subsets(dimension: int) -> np.ndarray:
     return (np.arange(2**size)[:, None] >> np.arange(size)) % 2 == 1
 
 
+@guarded
 def fixed_point_coefficients(
     subset: Any,
     eigenvalues: Number,
@@ -48,6 +53,8 @@ def fixed_point_coefficients(
     as in `mode_curvature`; a subset that is not boolean raises `TypeError`. [L] Eq. 18; Ω and σ
     derived here.
 
+    Accuracy: 8 eps.
+
     Examples
     --------
     >>> fixed_point_coefficients([True, False], [2.0, 1.0], float("inf")).tolist()
@@ -57,6 +64,7 @@ def fixed_point_coefficients(
     return _select(chosen, modes.coefficient, 0 * modes.coefficient)
 
 
+@guarded
 def fixed_point_loss(
     subset: Any,
     eigenvalues: Number,
@@ -70,6 +78,8 @@ def fixed_point_loss(
     Arguments and errors as in `fixed_point_coefficients`; the sum is that of `plateau_losses`, in
     units of y². [L] Eq. 19; Ω and σ derived here.
 
+    Accuracy: 16 eps.
+
     Examples
     --------
     >>> float(fixed_point_loss([True, False], [2.0, 1.0], float("inf")))
@@ -79,6 +89,7 @@ def fixed_point_loss(
     return total(_select(chosen, modes.remaining, modes.signal))
 
 
+@guarded
 def ansatz_weights(
     subset: Any,
     eigenvalues: Number,
@@ -118,6 +129,7 @@ def ansatz_weights(
     Notes
     -----
     [L] Eq. 20; Ω and σ derived here.
+    Accuracy: 5 eps.
 
     Examples
     --------
@@ -134,7 +146,7 @@ def ansatz_weights(
         )
     size = coefficient.shape[0]
     learned = [int(d) for d in descending(modes.growth) if bool(chosen[int(d)])]
-    count = size if heads is None else _check.integer("heads", heads, 0)
+    count = size if heads is None else _check.integer("heads", heads, 0, 10**6)
     if count < len(learned):
         raise ValueError(f"heads must be at least {len(learned)}, the learned modes, got {count}")
     place = _placement(learned, count, coefficient)
@@ -155,6 +167,7 @@ def _placement(learned: list[int], heads: int, like: Number) -> Number:
     return xp.reshape(xp.asarray(table, dtype=like.dtype), (heads, like.shape[0]))
 
 
+@guarded
 def least_norm(
     subset: Any,
     eigenvalues: Number,
@@ -167,6 +180,8 @@ def least_norm(
 
     `ansatz_weights` attains it. Arguments and errors as in `fixed_point_coefficients`. [L] Eq. 20
     at Ω = I, σ = 0; Ω and σ derived here.
+
+    Accuracy: 12 eps.
 
     Examples
     --------

@@ -15,6 +15,7 @@ import numpy as np
 
 from . import _check
 from ._generic import Number
+from ._guard import guarded
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class GeneralModes:
     matrices: np.ndarray
 
 
+@guarded
 def general_modes(
     covariance: Number, second_moment: Number, *, task_covariance: Number | None = None
 ) -> GeneralModes:
@@ -66,6 +68,7 @@ def general_modes(
     heads, exact where everything commutes and a prediction where it does not: singular pairs of B
     are not those of ΛΩΛ, which small weights follow first. Equal σ_d make a continuum of fixed
     points, of which one basis is returned. Derived here.
+    Accuracy: 16 eps κ(Λ)κ(S) of the largest mode, κ(A) = ‖|A⁻¹||A|‖_∞.
 
     Examples
     --------
@@ -76,7 +79,7 @@ def general_modes(
     cov = _one_matrix("covariance", covariance)
     second = _one_matrix("second_moment", second_moment, cov.shape[0])
     task = np.eye(cov.shape[0]) if task_covariance is None else task_covariance
-    task = np.asarray(_check.task_covariance(task, cov.shape[0]))
+    task = _floats("task_covariance", _check.task_covariance(task, cov.shape[0]))
     left, right = _inverse_root(second), _inverse_root(cov)
     a, sigma, b = np.linalg.svd(left @ cov @ task @ cov @ right)
     keys, queries = left @ a, right @ b.T
@@ -86,6 +89,7 @@ def general_modes(
     return GeneralModes(sigma[order] ** 2, growth[order], matrices[order])
 
 
+@guarded
 def general_plateau_losses(
     covariance: Number, second_moment: Number, *, task_covariance: Number | None = None
 ) -> np.ndarray:
@@ -93,6 +97,8 @@ def general_plateau_losses(
 
     Arguments, errors and validity as in `general_modes`; units of y², without a ½. Each plateau is
     the loss of M_D plus the gains not yet collected. Derived here.
+
+    Accuracy: 16 eps κ(Λ)κ(S) tr(ΩΛ), κ as in `general_modes`.
 
     Examples
     --------
@@ -108,7 +114,11 @@ def general_plateau_losses(
 
 
 def _one_matrix(name: str, value: Number, size: int | None = None) -> np.ndarray:
-    matrix = np.asarray(_check.covariance(name, value, size))
+    return _floats(name, _check.covariance(name, value, size))
+
+
+def _floats(name: str, value: Number) -> np.ndarray:
+    matrix = np.asarray(value)
     if matrix.ndim != 2 or matrix.dtype == object:
         raise ValueError(
             f"{name} must be one matrix (D, D) of floats, got {matrix.shape}, {matrix.dtype}"

@@ -7,8 +7,11 @@ covariance, Ω task second moment, σ label noise, T = tr(ΩΛ). [L] is arXiv 25
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import _check
 from ._generic import Number, harmonise, total
+from ._guard import guarded
 from .fixed_points import fixed_point_coefficients
 from .general import general_modes
 from .loss import optimal_weights
@@ -16,6 +19,7 @@ from .moments import feature_second_moment
 from .separate import visit_order
 
 
+@guarded
 def in_context_weights(
     components: int,
     eigenvalues: Number,
@@ -54,6 +58,7 @@ def in_context_weights(
     Notes
     -----
     [L] Eq. 18, 22; Ω and σ derived here.
+    Accuracy: 12 eps of Σ m_d |e_d||e_d|ᵀ, entry by entry.
 
     Examples
     --------
@@ -78,6 +83,7 @@ def in_context_weights(
     return (basis * diagonal) @ basis.__array_namespace__().matrix_transpose(basis)
 
 
+@guarded
 def predict(beta: Number, query: Number, weights: Number) -> Number:
     """Return ŷ = βᵀM x_q.
 
@@ -102,6 +108,7 @@ def predict(beta: Number, query: Number, weights: Number) -> Number:
     Notes
     -----
     The most general predictor linear in βx_qᵀ. [L].
+    Accuracy: 12 eps of |β|ᵀ|M||x_q|.
 
     Examples
     --------
@@ -117,6 +124,7 @@ def predict(beta: Number, query: Number, weights: Number) -> Number:
     return total((left[..., None, :] @ matrix)[..., 0, :] * right)
 
 
+@guarded
 def principal_component_prediction(
     beta: Number,
     query: Number,
@@ -159,6 +167,7 @@ def principal_component_prediction(
     -----
     Modes are those of `general_modes`, which are the eigenvectors of Λ where Ω commutes with it;
     equal eigenvalues leave their basis open. [L] Eq. 22; Ω and σ derived here.
+    Accuracy: 16 eps κ(Λ)κ(S) max|M_ij| Σ|β| Σ|x_q|, κ and M those of `general_modes`.
 
     Examples
     --------
@@ -166,14 +175,27 @@ def principal_component_prediction(
     >>> round(float(principal_component_prediction([8.0, 5.0], [1.0, 1.0], cov, 1e12, 1)), 6)
     2.0
     """
+    for name, value in (("context_length", context_length), ("noise", noise)):
+        if np.ndim(_check.as_number(name, value)):
+            raise ValueError(f"{name} must be one number, got shape {np.shape(value)}")
+    for name, value in (("covariance", covariance), ("task_covariance", task_covariance)):
+        if value is not None:
+            matrix = np.asarray(_check.as_number(name, value))
+            if matrix.ndim != 2 or matrix.dtype == object:
+                raise ValueError(
+                    f"{name} must be one matrix (D, D) of floats, got {matrix.shape}, "
+                    f"{matrix.dtype}"
+                )
     second = feature_second_moment(
         covariance, context_length, task_covariance=task_covariance, noise=noise
     )
     modes = general_modes(covariance, second, task_covariance=task_covariance)
     count = _check.integer("components", components, 0, modes.gains.shape[0])
+    _fits(beta, modes.gains.shape[0])
     return predict(beta, query, modes.matrices[:count].sum(axis=0))
 
 
+@guarded
 def converged_prediction(
     beta: Number,
     query: Number,
@@ -212,6 +234,8 @@ def converged_prediction(
     Notes
     -----
     [L] Eq. 11; Ω and σ derived here.
+    Accuracy: 12 eps of |β|ᵀ|S⁻¹|(S̄|M*| + |Λ||Ω|)|x_q|, S̄ the sum of the absolute values of the
+    terms of S.
 
     Examples
     --------
@@ -222,4 +246,10 @@ def converged_prediction(
         covariance, context_length, task_covariance=task_covariance, noise=noise
     )
     weights = optimal_weights(covariance, second, task_covariance=task_covariance)
+    _fits(beta, weights.shape[-1])
     return predict(beta, query, weights)
+
+
+def _fits(beta: Number, size: int) -> None:
+    if (given := _check.vector("beta", beta).shape[-1]) != size:
+        raise ValueError(f"beta must have {size} entries, as covariance has rows, got {given}")

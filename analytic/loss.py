@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from . import _check
 from ._generic import Number, harmonise, total
+from ._guard import guarded
 from ._matrix import data, solve, trace_of_product
 
 
+@guarded
 def population_loss(
     weights: Number,
     covariance: Number,
@@ -44,6 +46,7 @@ def population_loss(
     Notes
     -----
     Exact for every M. Derived here.
+    Accuracy: 16 eps of the same with |M|, |Λ|, |S|, |Ω| and a plus for the minus.
 
     Examples
     --------
@@ -59,6 +62,7 @@ def population_loss(
     return trace_of_product(task, cov) - 2 * fit + total(total(matrix * (second @ matrix @ cov)))
 
 
+@guarded
 def optimal_weights(
     covariance: Number,
     second_moment: Number,
@@ -68,6 +72,9 @@ def optimal_weights(
     """Return the minimiser M* = S⁻¹ΛΩ of `population_loss`.
 
     Shapes and errors as in `population_loss`; S must be positive definite. [L] Eq. 9 at Ω = I.
+
+    Accuracy: 12 eps of |S⁻¹|(|S||M*| + |Λ||Ω|), entry by entry, whatever the sizes of the
+    directions.
 
     Examples
     --------
@@ -80,6 +87,7 @@ def optimal_weights(
     return solve(second, cov @ task)
 
 
+@guarded
 def minimum_loss(
     covariance: Number,
     second_moment: Number,
@@ -90,6 +98,9 @@ def minimum_loss(
 
     The last form subtracts before it sums, so that the loss of a long context keeps its digits.
     Shapes and errors as in `optimal_weights`; units of y². Derived here.
+
+    Accuracy: 12 eps of tr |S⁻¹|(|S| + |Λ||Ω||Λ| + |S||X|)|Ω||Λ|, X = S⁻¹(S − ΛΩΛ): the rounding of
+    S itself counts as much.
 
     Examples
     --------

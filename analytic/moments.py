@@ -15,10 +15,12 @@ import math
 
 from . import _check
 from ._generic import Number, harmonise, is_array, is_object, over_length, total
+from ._guard import guarded
 from ._matrix import block, data, trace_of_product
 from ._spectrum import spectrum
 
 
+@guarded
 def input_target_moment(covariance: Number, task_covariance: Number | None = None) -> Number:
     """Return E[βwᵀ] = ΛΩ.
 
@@ -41,6 +43,7 @@ def input_target_moment(covariance: Number, task_covariance: Number | None = Non
     Notes
     -----
     Holds for any token and task law with these second moments, and at every N. Derived here.
+    Accuracy: 8 eps of |Λ||Ω|, entry by entry.
 
     Examples
     --------
@@ -51,10 +54,13 @@ def input_target_moment(covariance: Number, task_covariance: Number | None = Non
     return cov @ task
 
 
+@guarded
 def gaussian_fourth_moment(covariance: Number, task_covariance: Number | None = None) -> Number:
     """Return E[x xᵀ Ω x xᵀ] = 2ΛΩΛ + tr(ΩΛ)Λ for Gaussian tokens.
 
     Shapes and errors as in `input_target_moment`; units of x⁴ w². Derived here (Isserlis).
+
+    Accuracy: 12 eps of the same with |Λ| and |Ω|, entry by entry.
 
     Examples
     --------
@@ -65,6 +71,7 @@ def gaussian_fourth_moment(covariance: Number, task_covariance: Number | None = 
     return 2 * (cov @ task @ cov) + block(trace_of_product(task, cov)) * cov
 
 
+@guarded
 def token_second_moment(
     covariance: Number,
     fourth_moment: Number,
@@ -102,6 +109,7 @@ def token_second_moment(
     -----
     Needs tokens independent of each other and of the noise. Derived here; Gaussian tokens give
     [L] Eq. 15.
+    Accuracy: 12 eps of the sum of the absolute values of its terms, entry by entry.
 
     Examples
     --------
@@ -118,6 +126,7 @@ def token_second_moment(
     return growth + over_length(fourth - growth + block(sigma) ** 2 * cov, block(length))
 
 
+@guarded
 def feature_second_moment(
     covariance: Number,
     context_length: Number,
@@ -150,6 +159,7 @@ def feature_second_moment(
     Notes
     -----
     [L] Eq. 15 at Ω = I, σ = 0; the general form is derived here.
+    Accuracy: 12 eps of the sum of the absolute values of its terms, entry by entry.
 
     Examples
     --------
@@ -165,6 +175,7 @@ def feature_second_moment(
     return growth + over_length(growth + (trace + block(sigma) ** 2) * cov, block(length))
 
 
+@guarded
 def feature_eigenvalues(
     eigenvalues: Number,
     context_length: Number,
@@ -197,6 +208,7 @@ def feature_eigenvalues(
     Notes
     -----
     Gaussian tokens, commuting Λ and Ω. [L] Eq. 15; with Ω and σ derived here.
+    Accuracy: 8 eps.
 
     Examples
     --------
@@ -206,6 +218,7 @@ def feature_eigenvalues(
     return spectrum(eigenvalues, context_length, task_eigenvalues, noise).feature
 
 
+@guarded
 def effective_context_length(lengths: Number, probabilities: Number | None = None) -> Number:
     """Return 1/E[1/N], the length at which every formula here holds for varying contexts.
 
@@ -228,6 +241,7 @@ def effective_context_length(lengths: Number, probabilities: Number | None = Non
     Notes
     -----
     S is affine in 1/N, and β is drawn after N. Derived here.
+    Accuracy: 8 eps.
 
     Examples
     --------

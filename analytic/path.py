@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from ._generic import Number
+from ._guard import guarded
 from ._spectrum import spectrum, unstable_pairs
 from .stability import rotation_eigenvalues
 
 
+@guarded
 def saddle_path(
     eigenvalues: Number,
     context_length: Number,
@@ -50,6 +52,7 @@ def saddle_path(
     -----
     Derived here, for vanishing initial weights and H ≥ D heads of rank 1. At Ω = I the path is
     that of [L] §4.3 and its losses are `plateau_losses`.
+    Accuracy: exact, gains within 64 eps being equal.
 
     Examples
     --------

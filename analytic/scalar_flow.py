@@ -28,10 +28,12 @@ from ._generic import (
     map_entries,
     sqrt,
 )
+from ._guard import guarded
 
 _ROUNDING = 16  # operations between the arguments and curvature v³/growth, in units of eps
 
 
+@guarded
 def value_velocity(v: Number, growth: Number, curvature: Number, *, tau: Number = 1) -> Number:
     """Return dv/dt = (growth v² − curvature v⁵)/τ.
 
@@ -58,6 +60,7 @@ def value_velocity(v: Number, growth: Number, curvature: Number, *, tau: Number 
     Notes
     -----
     Exact on the invariant manifold k = q = v e_d. [L] Eq. 21; Ω and σ derived here.
+    Accuracy: 3 eps of the sum of the absolute values of its terms.
 
     Examples
     --------
@@ -70,6 +73,7 @@ def value_velocity(v: Number, growth: Number, curvature: Number, *, tau: Number 
     return value * value * (growth - curvature * value**3) / tau
 
 
+@guarded
 def learning_time(initial_value: Number, growth: Number, *, tau: Number = 1) -> Number:
     """Return τ/(growth v0), the leading-order time to learn a mode from a small v0.
 
@@ -94,6 +98,7 @@ def learning_time(initial_value: Number, growth: Number, *, tau: Number = 1) -> 
     Notes
     -----
     Differs from `time_to_reach` by O(a τ/growth) as v0 → 0. [L]; Ω derived here.
+    Accuracy: 1 eps.
 
     Examples
     --------
@@ -106,6 +111,7 @@ def learning_time(initial_value: Number, growth: Number, *, tau: Number = 1) -> 
     return tau / (growth * start)
 
 
+@guarded
 def time_to_reach(
     value: Number,
     initial_value: Number,
@@ -148,6 +154,7 @@ def time_to_reach(
     -----
     Near 1/a the answer inherits the condition of 1 − av: a relative error ε of an argument moves
     it by about ε a τ/(3 growth (1 − av)). [L] Eq. 21 integrated; closed form derived here.
+    Accuracy: 12 eps over 1 − a³v³, v the larger of the two.
 
     Examples
     --------
@@ -163,12 +170,12 @@ def time_to_reach(
     _below_limit("initial_value", start, growth, curvature, closed=False)
     _below_limit("value", end, growth, curvature, closed=True)
     a = cbrt(curvature / growth, end, start)
-    return tau * a / growth * _scaled_time(a * end, a * start)
+    # end − start is exact where they are close; a·end − a·start would not be.
+    return tau * a / growth * _scaled_time(a * end, a * start, a * (end - start))
 
 
-def _scaled_time(x: Number, y: Number) -> Number:
-    """Return Φ(x) − Φ(y), Φ(x) = F(x/a)/a, each difference rewritten to hold the factor x − y."""
-    step = x - y
+def _scaled_time(x: Number, y: Number, step: Number) -> Number:
+    """Return Φ(x) − Φ(y), Φ(x) = F(x/a)/a, each difference rewritten to hold `step` = x − y."""
     mixed = x * x + x * y + y * y
     # −⅓ ln(1 − x) + (1/6) ln(1 + x + x²) = −⅓ ln(1 − x³) + ½ ln(1 + x + x²)
     fall = _log1p_or_end(-step * mixed / (1 - y**3))

@@ -18,14 +18,18 @@ from ._generic import (
     concat,
     cumulative,
 )
+from ._guard import guarded
 from ._spectrum import descending, signal, spectrum
 
 
+@guarded
 def mode_growth(eigenvalues: Number, *, task_eigenvalues: Number = 1) -> Number:
     """Return λ_d²ω_d (..., D), the rate (times τ) at which an aligned head grows on mode d.
 
     Raises `ValueError` if an eigenvalue is not positive and finite or ω < 0. Independent of N and
     σ. [L] Eq. 21; Ω derived here.
+
+    Accuracy: 1 eps.
 
     Examples
     --------
@@ -36,6 +40,7 @@ def mode_growth(eigenvalues: Number, *, task_eigenvalues: Number = 1) -> Number:
     return lam * own
 
 
+@guarded
 def mode_curvature(
     eigenvalues: Number,
     context_length: Number,
@@ -68,6 +73,7 @@ def mode_curvature(
     Notes
     -----
     Gaussian tokens. [L] Eq. 21; Ω and σ derived here.
+    Accuracy: 8 eps.
 
     Examples
     --------
@@ -77,6 +83,7 @@ def mode_curvature(
     return spectrum(eigenvalues, context_length, task_eigenvalues, noise).curvature
 
 
+@guarded
 def mode_coefficients(
     eigenvalues: Number,
     context_length: Number,
@@ -89,6 +96,8 @@ def mode_coefficients(
     Arguments, range and errors as in `mode_curvature`. m_d → 1/λ_d as N → ∞ (0 where ω_d = 0).
     [L] Eq. 17–18; Ω and σ derived here.
 
+    Accuracy: 8 eps.
+
     Examples
     --------
     >>> mode_coefficients([2.0], float("inf")).tolist()
@@ -97,6 +106,7 @@ def mode_coefficients(
     return spectrum(eigenvalues, context_length, task_eigenvalues, noise).coefficient
 
 
+@guarded
 def mode_gains(
     eigenvalues: Number,
     context_length: Number,
@@ -109,6 +119,8 @@ def mode_gains(
     Arguments, range and errors as in `mode_curvature`; units of y². [L] Eq. 19; Ω and σ derived
     here.
 
+    Accuracy: 10 eps.
+
     Examples
     --------
     >>> mode_gains([2.0, 1.0], float("inf")).tolist()
@@ -117,12 +129,15 @@ def mode_gains(
     return spectrum(eigenvalues, context_length, task_eigenvalues, noise).gain
 
 
+@guarded
 def visit_order(eigenvalues: Number, *, task_eigenvalues: Number = 1) -> Any:
     """Return the indices (..., D) of the modes in the order they are learned: descending λ²ω.
 
     Ties keep the order given. Symbols have no order: an array that holds any answers with the
     identity, so symbolic spectra are to be given in visit order. Raises as `mode_growth`.
     [L] for small weights; Ω derived here.
+
+    Accuracy: 1 eps of the growths that it orders.
 
     Examples
     --------
@@ -132,6 +147,7 @@ def visit_order(eigenvalues: Number, *, task_eigenvalues: Number = 1) -> Any:
     return descending(mode_growth(eigenvalues, task_eigenvalues=task_eigenvalues))
 
 
+@guarded
 def plateau_losses(
     eigenvalues: Number,
     context_length: Number,
@@ -162,6 +178,7 @@ def plateau_losses(
     Notes
     -----
     Gaussian tokens, commuting Λ and Ω. [L] Eq. 19; Ω and σ derived here.
+    Accuracy: 16 eps.
 
     Examples
     --------

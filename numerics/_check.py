@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+LARGEST = 10**15  # of a count: no machine holds or loops over as many
 
 
 def floating_array(
@@ -17,13 +20,16 @@ def floating_array(
 
     Any other type of number, down to float16, becomes float64: LAPACK knows these two alone.
     """
+    if isinstance(value, np.ma.MaskedArray):  # arithmetic would use what is masked
+        raise TypeError(f"{name} must not be a masked array; give the entries that count")
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be a regular array of numbers: {error}") from None
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    if array.dtype not in (np.float32, np.float64):
+    # Of another byte order too.
+    if array.dtype not in (np.float32, np.float64) or not array.dtype.isnative:
         array = array.astype(np.float64)
     allowed = (ndim,) if isinstance(ndim, int) else ndim
     if array.ndim not in allowed:
@@ -84,24 +90,31 @@ def positive_semidefinite(name: str, value: Any) -> NDArray[np.floating]:
 def count(name: str, value: Any, at_least: int = 1) -> int:
     """Return an integer that is at least `at_least`."""
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool | np.ndarray):
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+        raise TypeError(f"{name} must be an integer, got {shown(value)}") from None
     if number < at_least:
         raise ValueError(f"{name} must be >= {at_least}, got {number}")
+    if number > LARGEST:
+        raise ValueError(f"{name} must be <= {LARGEST}, got {number:.3g}" if number < 10**300
+                         else f"{name} must be <= {LARGEST}, got a number of "
+                         f"{number.bit_length()} bits")  # fmt: skip
     return number
 
 
 def real(name: str, value: Any, *, above: float = -math.inf, at_least: float = -math.inf) -> float:
     """Return a finite float that is greater than `above` and not less than `at_least`."""
     try:
-        if isinstance(value, (str, bytes, bool, np.bool_)):
-            raise TypeError  # float() would read the words and count True as 1
+        # float() would read the words, count True as 1, and drop an imaginary part.
+        if isinstance(value, (str, bytes, bool, np.bool_, complex, np.ma.MaskedArray)):
+            raise TypeError
+        if getattr(value, "dtype", np.dtype(float)).kind not in "fiu" or np.size(value) != 1:
+            raise TypeError
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"{name} must be a real number, got {value!r}") from None
+        raise TypeError(f"{name} must be a real number, got {shown(value)}") from None
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
     if number <= above:
@@ -109,6 +122,43 @@ def real(name: str, value: Any, *, above: float = -math.inf, at_least: float = -
     if number < at_least:
         raise ValueError(f"{name} must be >= {at_least:g}, got {number:g}")
     return number
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return True or False; anything else that Python would take for one is refused."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
+def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
+    """Return one of the allowed words."""
+    allowed = list(allowed)
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {shown(value)}")
+    return value
+
+
+def generator(name: str, value: Any) -> np.random.Generator:
+    """Return the generator that NumPy makes of a seed, a generator or None."""
+    try:
+        return np.random.default_rng(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"{name} must be a seed >= 0 or a generator, got {shown(value)}"
+        ) from None
+
+
+def shown(value: Any) -> str:
+    """A value on one short line, for a message."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def settle(instance: Any, **values: Any) -> None:
+    """Store checked values in the fields of a frozen dataclass."""
+    for name, value in values.items():
+        object.__setattr__(instance, name, value)
 
 
 def same_length(name: str, value: int, other: str, expected: int) -> None:

@@ -42,6 +42,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.cascade_run import CascadeRun
 from numerics.cascade_stages import Heads, Stage, crossing
 from numerics.moments import population_moments
@@ -49,6 +50,10 @@ from numerics.separate import SeparateAttention
 from numerics.tasks import Task
 
 Array = NDArray[Any]
+
+# Beyond these the solver's steps are lost in rounding, and it never returns.
+_MOST = 1e50  # of a rate or a weight
+_LEAST = 1e-100  # of a duration
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +105,7 @@ class Cascade:
         )
 
 
+@guarded
 def reduced_cascade(
     model: SeparateAttention,
     growth: ArrayLike,
@@ -166,17 +172,20 @@ def reduced_cascade(
     """
     rates, bends, theta = _validated(model, growth, curvature, initial)
     tau = _check.real("tau", tau, above=0.0)
-    rtol = _check.real("rtol", rtol, above=0.0)
+    rtol = max(_check.real("rtol", rtol, above=0.0), 100 * float(np.finfo(float).eps))
     if duration is not None:
         duration = _check.real("duration", duration, above=0.0)
     v, k, q = model.unpack(theta)
     heads = Heads(v, (k + q) / math.sqrt(2), (k - q) / math.sqrt(2))
     stop = None if duration is None else duration / tau
+    if stop is not None and stop < _LEAST:
+        raise ValueError(f"duration must be >= {_LEAST:g} tau, got {stop:g} tau")
     run = CascadeRun(heads, rates, bends, stop, rtol)
     run.integrate()
     return _assemble(run, _check.real("energy", energy), tau, times)
 
 
+@guarded
 def task_cascade(
     model: SeparateAttention,
     task: Task,
@@ -230,6 +239,9 @@ def _validated(
         raise ValueError(f"growth must be >= 0, got a smallest of {rates.min():.3g}")
     if (bends <= 0).any():
         raise ValueError(f"curvature must be > 0, got a smallest of {bends.min():.3g}")
+    for name, numbers in (("growth", rates), ("curvature", bends), ("initial", theta)):
+        if np.abs(numbers).max() > _MOST:
+            raise ValueError(f"{name} must be at most {_MOST:g}: rescale the tokens or the time")
     return rates, bends, theta
 
 

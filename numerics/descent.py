@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.systems import Trainable
 from numerics.training.optimisers import Optimiser, as_optimiser
 from numerics.training.schedules import Schedule, as_schedule
@@ -22,6 +23,7 @@ from numerics.trajectory import Trajectory, assemble
 Array = NDArray[Any]
 
 
+@guarded
 def gradient_descent(
     system: Trainable,
     initial: ArrayLike,

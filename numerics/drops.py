@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.trajectory import Trajectory
 
 Array = NDArray[Any]
 
 
+@guarded
 def crossing_times(
     t: ArrayLike, loss: ArrayLike, levels: ArrayLike, *, loss_rate: ArrayLike | None = None
 ) -> Array:
@@ -35,6 +37,8 @@ def crossing_times(
     _check.same_length("the length of loss", len(curve), "t", len(time))
     wanted = _check.floating_array("levels", levels, 1)
     slope = None if loss_rate is None else -_check.floating_array("loss_rate", loss_rate, 1)
+    if slope is not None:
+        _check.same_length("the length of loss_rate", len(slope), "t", len(time))
     found = np.full(len(wanted), np.inf)
     for index, level in enumerate(wanted):
         below = np.flatnonzero(curve <= level)
@@ -73,6 +77,7 @@ def _plateaus(value: ArrayLike) -> Array:
     return heights
 
 
+@guarded
 def drop_times(
     t: ArrayLike, loss: ArrayLike, plateaus: ArrayLike, *, loss_rate: ArrayLike | None = None
 ) -> Array:
@@ -112,6 +117,7 @@ class MeasuredPlateaus:
     indices: NDArray[np.integer]
 
 
+@guarded
 def find_plateaus(run: Trajectory, *, contrast: float = 10.0) -> MeasuredPlateaus:
     """Find the drops of a run and the plateaus between them.
 
@@ -142,6 +148,7 @@ def find_plateaus(run: Trajectory, *, contrast: float = 10.0) -> MeasuredPlateau
     return MeasuredPlateaus(run.t[peaks], run.loss[indices], run.t[indices], indices)
 
 
+@guarded
 def dwell_times(t: ArrayLike, loss: ArrayLike, plateaus: ArrayLike, *, band: float) -> Array:
     """Time spent within ±band·(gap to the nearer neighbouring plateau) of each plateau.
 
@@ -152,7 +159,7 @@ def dwell_times(t: ArrayLike, loss: ArrayLike, plateaus: ArrayLike, *, band: flo
     band = _check.real("band", band, above=0.0)
     gaps = -np.diff(heights)
     reach = band * np.minimum(np.append(gaps, gaps[-1]), np.insert(gaps, 0, gaps[0]))
-    end = float(np.asarray(t, float)[-1])
+    end = float(_check.floating_array("t", t, 1)[-1])
     enter = np.minimum(crossing_times(t, loss, heights + reach), end)
     leave = np.minimum(crossing_times(t, loss, heights - reach), end)
     return np.asarray(leave - enter)

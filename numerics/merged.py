@@ -70,7 +70,7 @@ class MergedAttention:
     def initial_weights(self, scale: float, *, rng: Any = None) -> Array:
         """Every weight drawn from N(0, scale²)."""
         scale = _check.real("scale", scale, above=0.0)
-        return scale * np.random.default_rng(rng).standard_normal(self.size)
+        return scale * _check.generator("rng", rng).standard_normal(self.size)
 
     def matrix(self, theta: Array) -> Array:
         """M = Σ v_h U_h, (..., D, D) for states (..., size)."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 
 Array = NDArray[np.floating]
 
@@ -25,6 +26,7 @@ def _share(value: Any) -> float:
     return share
 
 
+@guarded
 def mixture_covariance(share: float, fixed_task: ArrayLike) -> Array:
     """Ω = c I + (1−c) w0 w0ᵀ, shape (D, D).
 
@@ -51,6 +53,7 @@ def mixture_covariance(share: float, fixed_task: ArrayLike) -> Array:
     return omega
 
 
+@guarded
 def mixture_vectors(
     share: float, fixed_task: ArrayLike, count: int, *, mirrored: bool = True, rng: Any = None
 ) -> Array:
@@ -79,7 +82,7 @@ def mixture_vectors(
     c = _share(share)
     w0 = _check.floating_array("fixed_task", fixed_task, 1)
     count = _check.count("count", count)
-    generator = np.random.default_rng(rng)
+    generator = _check.generator("rng", rng)
     w = generator.standard_normal((count, len(w0))).astype(w0.dtype, copy=False)
     stored = generator.random(count) >= c
     sign = np.where(generator.random(count) < 0.5, -1.0, 1.0) if mirrored else np.ones(count)

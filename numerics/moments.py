@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._check_moments import check_part, checked_matrix, settle_moments
+from numerics._guard import guarded
 from numerics.sampling import Sequences, sample_chunks
 from numerics.tasks import Task, TokenTask
 
@@ -64,6 +66,9 @@ class FactoredMoments:
     second_moment: Array
     covariance: Array
 
+    def __post_init__(self) -> None:
+        settle_moments(self, second_moment=None, covariance=None)
+
     def quadratic(self, M: Array) -> Array:
         """S M Λ."""
         return np.asarray(self.second_moment @ M @ self.covariance)
@@ -92,6 +97,9 @@ class DiagonalMoments:
     correlation: Array
     weights: Array
 
+    def __post_init__(self) -> None:
+        settle_moments(self, weights=None)
+
     def quadratic(self, M: Array) -> Array:
         """W∘M."""
         return self.weights * M
@@ -114,6 +122,10 @@ class DenseMoments:
     correlation: Array
     feature_moment: Array
 
+    def __post_init__(self) -> None:
+        size = len(_check.floating_array("correlation", self.correlation, 2)) ** 2
+        settle_moments(self, feature_moment=(size, size))
+
     def quadratic(self, M: Array) -> Array:
         """E[zzᵀ]·M by way of vec(M), columns stacked."""
         flat = M.swapaxes(-1, -2).reshape(*M.shape[:-2], -1)
@@ -132,6 +144,7 @@ class DenseMoments:
 AnyMoments = FactoredMoments | DiagonalMoments | DenseMoments
 
 
+@guarded
 def population_moments(task: Task) -> FactoredMoments:
     """Exact moments of a task.
 
@@ -153,6 +166,7 @@ def population_moments(task: Task) -> FactoredMoments:
     return FactoredMoments(energy, correlation, (second + second.T) / 2, lam)
 
 
+@guarded
 def moments_of_sequences(chunks: Sequences | Iterable[Sequences]) -> DenseMoments:
     """Sample averages over given sequences, in one pass; memory does not grow with their number.
 
@@ -166,7 +180,10 @@ def moments_of_sequences(chunks: Sequences | Iterable[Sequences]) -> DenseMoment
     total, energy = 0, 0.0
     cross: Any = 0.0
     second: Any = 0.0
+    if isinstance(chunks, np.ndarray) or not isinstance(chunks, Iterable | Sequences):
+        raise TypeError(f"chunks must be Sequences, one or many, got {_check.shown(chunks)}")
     for sequences in [chunks] if isinstance(chunks, Sequences) else chunks:
+        check_part("chunks", sequences, Sequences)
         z = sequences.features
         total += len(sequences)
         energy += float(sequences.target @ sequences.target)
@@ -178,6 +195,7 @@ def moments_of_sequences(chunks: Sequences | Iterable[Sequences]) -> DenseMoment
     return DenseMoments(energy / total, (cross / total).reshape(D, D).T, second / total)
 
 
+@guarded
 def sample_moments(task: Task, count: int, *, chunk: int = 10_000, rng: Any = None) -> DenseMoments:
     """Moments of `count` freshly drawn sequences.
 
@@ -189,6 +207,7 @@ def sample_moments(task: Task, count: int, *, chunk: int = 10_000, rng: Any = No
     return moments_of_sequences(sample_chunks(task, count, chunk=chunk, rng=rng))
 
 
+@guarded
 def pool_moments(batches: Iterable[DenseMoments], weights: ArrayLike | None = None) -> DenseMoments:
     """Average moments of several samples: those of all their sequences together.
 
@@ -214,6 +233,8 @@ def pool_moments(batches: Iterable[DenseMoments], weights: ArrayLike | None = No
     True
     """
     parts = list(batches)
+    for part in parts:
+        check_part("batches", part, DenseMoments)
     if not parts:
         raise ValueError("batches must hold at least one sample's moments, got none")
     sizes = {len(part.correlation) for part in parts}
@@ -231,6 +252,7 @@ def pool_moments(batches: Iterable[DenseMoments], weights: ArrayLike | None = No
     )
 
 
+@guarded
 def dense_moments(moments: AnyMoments) -> DenseMoments:
     """Write any moments out with the full (D², D²) matrix E[zzᵀ].
 
@@ -249,6 +271,7 @@ def dense_moments(moments: AnyMoments) -> DenseMoments:
     return DenseMoments(moments.energy, moments.correlation, full)
 
 
+@guarded
 def matrix_loss(moments: Moments, M: Array) -> Array:
     """L(M) = E(βᵀMx_q − y_q)² for M of shape (..., D, D); no factor ½.
 
@@ -257,10 +280,16 @@ def matrix_loss(moments: Moments, M: Array) -> Array:
     >>> float(matrix_loss(m, np.zeros((1, 1))))
     2.0
     """
+    return quadratic_loss(moments, checked_matrix(M, len(moments.correlation)))
+
+
+def quadratic_loss(moments: Moments, M: Array) -> Array:
+    """`matrix_loss` for the inner loops: M is not checked, and may be complex."""
     overlap = np.sum((2 * moments.correlation - moments.quadratic(M)) * M, axis=(-2, -1))
     return np.asarray(moments.energy - overlap)
 
 
+@guarded
 def minimiser(moments: AnyMoments) -> Array:
     """M* with zero residual; least squares if E[zzᵀ] is singular (fewer sequences than D²).
 

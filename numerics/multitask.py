@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 
 Array = NDArray[np.floating]
 
@@ -98,6 +99,7 @@ class MultiTask:
         )
 
 
+@guarded
 def sample_multitask(task: MultiTask, count: int, *, rng: Any = None) -> tuple[Array, Array]:
     """Draw `count` sequences: tokens (P, L+1, d+I), the query (q, 0) last, and targets (P, I).
 
@@ -113,7 +115,7 @@ def sample_multitask(task: MultiTask, count: int, *, rng: Any = None) -> tuple[A
     ((4, 6, 5), (4, 2), False)
     """
     count = _check.count("count", count)
-    generator = np.random.default_rng(rng)
+    generator = _check.generator("rng", rng)
     d, L = task.dimension, task.context_length
     tokens = np.zeros((count, L + 1, d + task.outputs))
     tokens[:, :, :d] = generator.standard_normal((count, L + 1, d))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.merged import check_and_pack
 from numerics.moments import AnyMoments, dense_moments
 
@@ -29,6 +30,7 @@ class NetworkSystem(ABC):
 
     size: int
 
+    @guarded
     def __init__(self, moments: AnyMoments) -> None:
         dense = dense_moments(moments)
         self.dimension = len(dense.correlation)

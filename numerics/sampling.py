@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.tasks import LinearTask, Task
 
 Array = NDArray[np.floating]
@@ -42,6 +43,24 @@ class Sequences:
     lengths: NDArray[np.integer]
     w: Array
 
+    def __post_init__(self) -> None:
+        x = _check.floating_array("x", self.x, 3)
+        P, N, D = x.shape
+        arrays = {"x": x}
+        for name, shape in (("y", (P, N)), ("query", (P, D)), ("target", (P,)), ("w", (P, D))):
+            arrays[name] = _check.floating_array(name, getattr(self, name), len(shape))
+            if arrays[name].shape != shape:
+                raise ValueError(f"{name} must have shape {shape}, got {arrays[name].shape}")
+        try:
+            lengths = np.asarray(self.lengths)
+        except ValueError as error:
+            raise ValueError(f"lengths must be a list of numbers: {error}") from None
+        if lengths.dtype.kind not in "iu":
+            raise TypeError(f"lengths must hold whole numbers, got dtype {lengths.dtype}")
+        if lengths.shape != (P,) or not ((lengths >= 1) & (lengths <= N)).all():
+            raise ValueError(f"lengths must be {P} numbers from 1 to {N}, got {lengths}")
+        _check.settle(self, lengths=lengths, **arrays)
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -56,6 +75,7 @@ class Sequences:
         return (self.query[:, :, None] * self.beta[:, None, :]).reshape(len(self), -1)
 
 
+@guarded
 def sample_sequences(
     task: Task, count: int, *, w: ArrayLike | None = None, rng: Any = None
 ) -> Sequences:
@@ -89,7 +109,7 @@ def sample_sequences(
         raise ValueError(
             f"context_length must be whole numbers to draw sequences, got {task.context_length!r}"
         )
-    generator = np.random.default_rng(rng)
+    generator = _check.generator("rng", rng)
     lengths = generator.choice(np.array(task.lengths, dtype=np.int64), size=count)
     longest = int(max(task.lengths))
     tokens = _draw_tokens(task, count * (longest + 1), generator)
@@ -106,6 +126,7 @@ def sample_sequences(
     return Sequences(x, y, query, target, lengths, w)
 
 
+@guarded
 def sample_chunks(
     task: Task, count: int, *, chunk: int = 10_000, rng: Any = None
 ) -> Iterator[Sequences]:
@@ -115,11 +136,12 @@ def sample_chunks(
     [10, 10, 5]
     """
     count, chunk = _check.count("count", count), _check.count("chunk", chunk)
-    generator = np.random.default_rng(rng)
+    generator = _check.generator("rng", rng)
     for start in range(0, count, chunk):
         yield sample_sequences(task, min(chunk, count - start), rng=generator)
 
 
+@guarded
 def antithetic(sequences: Sequences) -> Sequences:
     """Each sequence together with its mirror image (y, y_q) ↦ (−y, −y_q).
 

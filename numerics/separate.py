@@ -72,7 +72,8 @@ class SeparateAttention:
         """
         shape = (self.heads, self.rank, self.dimension)
         if self.rank == 1:
-            k, q = (np.asarray(a)[:, None] if np.ndim(a) == 2 else a for a in (k, q))
+            pairs = (_check.floating_array(n, a, (2, 3)) for n, a in (("k", k), ("q", q)))
+            k, q = (a[:, None] if a.ndim == 2 else a for a in pairs)
         return check_and_pack({"v": (v, shape[:1]), "k": (k, shape), "q": (q, shape)})
 
     def unpack(self, theta: Array) -> tuple[Array, Array, Array]:
@@ -85,7 +86,7 @@ class SeparateAttention:
     def initial_weights(self, scale: float, *, rng: Any = None) -> Array:
         """Every weight drawn from N(0, scale²)."""
         scale = _check.real("scale", scale, above=0.0)
-        return scale * np.random.default_rng(rng).standard_normal(self.size)
+        return scale * _check.generator("rng", rng).standard_normal(self.size)
 
     def _blocks(self, theta: Array) -> tuple[Array, Array, Array]:
         """V (H,), and keys and queries stacked over heads and ranks (HR, D)."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.systems import GradientSystem
 
 Array = NDArray[Any]
@@ -48,6 +49,7 @@ class Stability:
         return max(0.0, -0.5 * float(self.eigenvalues[0]))
 
 
+@guarded
 def stability(
     system: GradientSystem, theta: ArrayLike, *, tolerance: float | None = None
 ) -> Stability:
@@ -86,6 +88,7 @@ def stability(
     )
 
 
+@guarded
 def find_fixed_point(system: GradientSystem, start: ArrayLike, *, rtol: float = 1e-14) -> Array:
     """Solve ∂L/∂θ = 0 from `start` by a trust-region Gauss–Newton search; a root of any index.
 
@@ -100,7 +103,8 @@ def find_fixed_point(system: GradientSystem, start: ArrayLike, *, rtol: float = 
     """
     from scipy.optimize import least_squares
 
-    rtol = _check.real("rtol", rtol, above=0.0)
+    # Below the machine's precision SciPy would leave a condition out, with a warning.
+    rtol = max(_check.real("rtol", rtol, above=0.0), float(np.finfo(float).eps))
     solution = least_squares(
         system.velocity,
         _check.state("start", start, system.size),

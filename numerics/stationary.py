@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from numerics import _check
+from numerics._guard import guarded
 from numerics.moments import DenseMoments, matrix_loss
 
 Array = NDArray[Any]
@@ -19,6 +21,7 @@ _ROUNDS = 300
 _SETTLED = 1e-13  # of E y_q²
 
 
+@guarded
 def stationary_loss(moments: DenseMoments, start: Array, rank: int) -> float:
     """L at the stationary point of matrices K Qᵀ of a rank that is nearest downhill from `start`.
 
@@ -30,7 +33,12 @@ def stationary_loss(moments: DenseMoments, start: Array, rank: int) -> float:
     >>> bool(np.isclose(stationary_loss(moments, np.diag([2.0, 0.0]), 1), plateau, rtol=1e-12))
     True
     """
-    size = len(start)
+    start = _check.floating_array("start", start, 2)
+    size = len(moments.correlation)
+    if start.shape != (size, size):
+        raise ValueError(f"start must have shape {(size, size)}, got {start.shape}")
+    if _check.count("rank", rank) > size:
+        raise ValueError(f"rank must be <= {size}, got {rank}")
     left, values, right = np.linalg.svd(start)
     keys = left[:, :rank] * np.sqrt(values[:rank])
     queries = right[:rank].T * np.sqrt(values[:rank])

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.merged import MergedAttention
-from numerics.moments import AnyMoments, DiagonalMoments, matrix_loss
+from numerics.moments import AnyMoments, DiagonalMoments, quadratic_loss
 from numerics.sampling import Sequences
 from numerics.separate import SeparateAttention
 
@@ -68,6 +69,7 @@ class AttentionSystem:
     2.0
     """
 
+    @guarded
     def __init__(self, model: Attention, moments: AnyMoments) -> None:
         D = len(moments.correlation)
         if model.dimension != D:
@@ -78,7 +80,7 @@ class AttentionSystem:
 
     def loss(self, theta: Array) -> Array:
         """L at states (..., size); no factor ½."""
-        return matrix_loss(self.moments, self.model.matrix(theta))
+        return quadratic_loss(self.moments, self.model.matrix(theta))
 
     def velocity(self, theta: Array) -> Array:
         """−½ ∂L/∂θ ([L] Eq. 5), a fresh array; the intermediate products reuse one workspace."""
@@ -114,6 +116,7 @@ def _apply_to_columns(moments: AnyMoments, B: Array) -> Array:
     return np.asarray(np.moveaxis(moments.quadratic(columns), 0, -1).reshape(B.shape))
 
 
+@guarded
 def predict(model: Attention, theta: ArrayLike, sequences: Sequences) -> Array:
     """ŷ = βᵀ M x_q of each sequence, (P,) for a state (size,) or (T, P) for states (T, size).
 
@@ -136,6 +139,7 @@ def predict(model: Attention, theta: ArrayLike, sequences: Sequences) -> Array:
     return np.asarray(np.sum((sequences.beta @ M) * sequences.query, axis=-1))
 
 
+@guarded
 def loss(model: Attention, moments: AnyMoments, theta: ArrayLike) -> Array:
     """L(θ) = E(ŷ − y_q)² at states (size,) or (T, size); no factor ½.
 
@@ -148,6 +152,7 @@ def loss(model: Attention, moments: AnyMoments, theta: ArrayLike) -> Array:
     return system.loss(_check.state("theta", theta, system.size, (1, 2)))
 
 
+@guarded
 def gradient(model: Attention, moments: AnyMoments, theta: ArrayLike) -> Array:
     """∂L/∂θ at a state (size,), written by hand; the flow of [L] Eq. 5 is τ dθ/dt = −½ of it.
 

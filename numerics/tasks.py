@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 
 Array = NDArray[np.floating]
 
@@ -88,6 +89,7 @@ class LinearTask(_Task):
     task_covariance: Array = None  # type: ignore[assignment]
     noise: float = 0.0
 
+    @guarded
     def __post_init__(self) -> None:
         covariance = _check.positive_definite("covariance", self.covariance)
         object.__setattr__(self, "covariance", covariance)
@@ -162,6 +164,7 @@ class TokenTask(_Task):
     task_covariance: Array = None  # type: ignore[assignment]
     noise: float = 0.0
 
+    @guarded
     def __post_init__(self) -> None:
         tokens = _check.floating_array("tokens", self.tokens, 2)
         if len(tokens) < 2:
@@ -192,6 +195,7 @@ class TokenTask(_Task):
 Task = LinearTask | TokenTask
 
 
+@guarded
 def random_rotation(dimension: int, *, rng: Any = None) -> Array:
     """Draw an orthogonal matrix (D, D) from the Haar measure.
 
@@ -200,6 +204,6 @@ def random_rotation(dimension: int, *, rng: Any = None) -> Array:
     True
     """
     dimension = _check.count("dimension", dimension)
-    normal = np.random.default_rng(rng).standard_normal((dimension, dimension))
+    normal = _check.generator("rng", rng).standard_normal((dimension, dimension))
     Q, R = np.linalg.qr(normal)
     return np.asarray(Q * np.sign(np.diagonal(R)))

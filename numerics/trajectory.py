@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from numerics import _check
 from numerics.systems import Trainable
 
 Array = NDArray[Any]
@@ -60,7 +61,8 @@ class Trajectory:
 
     def at(self, times: ArrayLike) -> Array:
         """States at the recorded times nearest to `times`."""
-        nearest = np.abs(self.t - np.asarray(times, float)[..., None]).argmin(axis=-1)
+        wanted = _check.floating_array("times", times, tuple(range(9)))
+        nearest = np.abs(self.t - wanted[..., None]).argmin(axis=-1)
         return self.states[nearest]
 
 

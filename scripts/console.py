@@ -101,6 +101,8 @@ def check_writable(path: str | Path, argument: str, *, suffixes: Sequence[str] =
     """
     if not str(path).strip():
         raise InputError(f"{argument}: must name a file, got nothing")
+    if "\0" in str(path):
+        raise InputError(f"{argument}: must name a file, got a name with a null character")
     target = Path(os.path.realpath(path))
     if suffixes and target.suffix.lower() not in suffixes:
         raise InputError(f"{argument}: must end in {' or '.join(suffixes)}, got {path}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import sys
 import time
 from pathlib import Path
@@ -46,8 +47,8 @@ def folder(path: str, names: list[str]) -> Path:
     """The output folder, made if absent, with room to write every file."""
     if not path.strip():
         raise console.InputError("--out: must name a folder, got nothing")
-    out = Path(path).resolve()
     with console.blame("--out"):
+        out = Path(os.path.realpath(path))  # unlike resolve(), at peace with a loop of links
         out.mkdir(parents=True, exist_ok=True)
     for name in names:
         for suffix in (".svg", ".png", ".csv"):

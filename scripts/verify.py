@@ -23,6 +23,7 @@ EPILOG = """examples:
   python scripts/verify.py                     every claim, quickly, report in ./report
   python scripts/verify.py --only L11 L16 --full
   python scripts/verify.py --controls          perturb every prediction; all verdicts must flip
+  python scripts/verify.py --precision         accuracy of closed forms and flows, in precision.md
 
 exit status: 0 no claim fails; 1 one fails or a control does not flip; 2 misuse;
 130 interrupted (what is finished is reported)"""
@@ -43,11 +44,23 @@ def parser() -> argparse.ArgumentParser:
     size.add_argument("--full", action="store_true", help="larger samples, more seeds and searches")
     p.add_argument("--controls", action="store_true", help="run the negative controls as well")
     p.add_argument(
+        "--precision",
+        action="store_true",
+        help="instead of the claims, tabulate the accuracy of every closed form and flow",
+    )
+    p.add_argument(
         "--seed",
         type=console.integer(0),
         default=0,
         help="of samples, random starts and bases (0); the initial weights of cascades, whose "
         "drops may coincide, have seeds of their own",
+    )
+    p.add_argument(
+        "--backend",
+        choices=("numpy", "cupy", "strict"),
+        default="numpy",
+        help="arrays of the claims about batches, G1 to G3: NumPy, CuPy on a device, or "
+        "array-api-strict, which takes about a minute (numpy)",
     )
     p.add_argument(
         "--out", default="report", metavar="DIR", help="folder for the report (./report)"
@@ -86,7 +99,7 @@ def run_claims(claims: list[Claim], args: argparse.Namespace) -> tuple[list[Reco
     from report.record import run_claim
     from report.text import terminal_header, terminal_row
 
-    settings = Settings(full=args.full, seed=args.seed)
+    settings = Settings(full=args.full, seed=args.seed, backend=args.backend)
     width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 160
     colours = {"holds": "32", "narrower": "33", "fails": "31"}
     console.say(console.paint(terminal_header(args.controls), "1"))
@@ -116,6 +129,7 @@ def facts(args: argparse.Namespace) -> dict[str, str]:
     return {
         "run": "full" if args.full else "quick",
         "seed": str(args.seed),
+        "arrays": args.backend,
         "versions": f"Python {platform.python_version()}, NumPy {numpy.__version__}, "
         f"SciPy {scipy.__version__}",
         "conventions": "loss E(ŷ − y)² without ½; flow τ dθ/dt = −½ ∂L/∂θ; N context pairs",
@@ -149,8 +163,8 @@ def prepare_folder(name: str) -> Path:
     """Make the report's folders, or say why that cannot be."""
     if not name.strip():
         raise console.InputError("--out: must name a folder, got nothing")
-    folder = Path(name).resolve()
     with console.blame("--out"):
+        folder = Path(os.path.realpath(name))  # unlike resolve(), at peace with a loop of links
         (folder / "pictures").mkdir(parents=True, exist_ok=True)
     for file in (folder / "report.html", folder / "pictures" / "L1.svg"):
         console.check_writable(file, "--out")
@@ -160,10 +174,15 @@ def prepare_folder(name: str) -> Path:
 def body(argv: list[str] | None) -> int:
     """Run the command line."""
     args = parser().parse_args(argv)
+    if args.precision:
+        return run_precision(args)
     claims = chosen_claims(args.only)
     if args.list:
         print_list(claims)
         return 0
+    from claims.batched import place
+
+    place(args.backend)
     folder = prepare_folder(args.out)
     if args.json is not None:
         console.check_writable(args.json, "--json")
@@ -171,6 +190,19 @@ def body(argv: list[str] | None) -> int:
     if records:
         write_report(records, args, folder)
     return conclude(records, folder, interrupted)
+
+
+def run_precision(args: argparse.Namespace) -> int:
+    """Tabulate how accurate the closed forms and flows are."""
+    if args.only or args.list or args.controls:
+        raise console.InputError("--precision: takes no --only, --list or --controls")
+    folder = prepare_folder(args.out)
+    if args.json is not None:
+        console.check_writable(args.json, "--json")
+    from precision.table import tabulate
+
+    width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 160
+    return tabulate(args, folder, width)
 
 
 def conclude(records: list[Record], folder: Path, interrupted: bool) -> int:

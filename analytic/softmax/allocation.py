@@ -13,10 +13,12 @@ import numpy as np
 
 from .. import _check
 from .._generic import Number, sqrt
+from .._guard import guarded
 from ._tasks import Tasks, tasks
 from .single_head import single_head_optimum
 
 
+@guarded
 def allocated_loss(
     assignment: Any,
     block_dims: Number,
@@ -53,6 +55,7 @@ def allocated_loss(
     Notes
     -----
     A stationary point of the balanced spectral flow. Derived here, from [S] Theorem 3.
+    Accuracy: 8 eps.
 
     Examples
     --------
@@ -67,6 +70,7 @@ def allocated_loss(
     return sum(losses[1:], losses[0])
 
 
+@guarded
 def separation(
     assignment: Any,
     block_dims: Number,
@@ -83,6 +87,8 @@ def separation(
     Arguments, range and errors as in `allocated_loss`; (...). [S], multi-head against single-head;
     form derived here.
 
+    Accuracy: 12 eps.
+
     Examples
     --------
     >>> round(float(separation([0, 1, 2], [10, 10, 10], 1.0, 10**6)), 3)
@@ -92,6 +98,7 @@ def separation(
     return alone / allocated_loss(assignment, block_dims, signal, context_length, noise=noise)
 
 
+@guarded
 def separation_limit(
     assignment: Any, block_dims: Number, signal: Number, *, noise: Number = 0
 ) -> Number:
@@ -101,6 +108,8 @@ def separation_limit(
     use, and H ∧ I exactly where each of H ∧ I heads carries the same Σw.
 
     Arguments, range and errors as in `allocated_loss`; (...). [S] states H ∧ I; form derived here.
+
+    Accuracy: 12 eps.
 
     Examples
     --------
@@ -124,13 +133,10 @@ def _grouped(
     (world,) = tasks(block_dims, signal, context_length, noise)
     if not world.listed:
         raise ValueError("block_dims or signal must have shape (..., I), got two scalars")
-    heads = np.asarray(assignment)
+    heads = _check.indices("assignment", assignment, "(I,)")
     count = max(np.shape(value)[-1] for value in (world.dims, world.signal) if np.ndim(value))
     if heads.shape != (count,):
         raise ValueError(f"assignment must have shape ({count},), got {heads.shape}")
-    if heads.dtype.kind not in "iu":
-        raise TypeError(f"assignment must be integers, got dtype {heads.dtype}")
-    _check.finite("assignment", heads)
     return world, [np.flatnonzero(heads == head) for head in np.unique(heads)]
 
 

@@ -23,6 +23,7 @@ from .._generic import (
     over_length,
     sqrt,
 )
+from .._guard import guarded
 
 
 class Resolvent(NamedTuple):
@@ -32,6 +33,7 @@ class Resolvent(NamedTuple):
     second: Number
 
 
+@guarded
 def marchenko_pastur_moments(gamma: Number, penalty: Number) -> Resolvent:
     """Return (J_1, J_2), J_k the normalised trace of (XᵀX/L + ρI)^{−k}.
 
@@ -58,6 +60,7 @@ def marchenko_pastur_moments(gamma: Number, penalty: Number) -> Resolvent:
     Notes
     -----
     The positive root of γρJ² + (1 − γ + ρ)J = 1, taken without cancellation.
+    Accuracy: 8 eps.
 
     Examples
     --------
@@ -69,6 +72,7 @@ def marchenko_pastur_moments(gamma: Number, penalty: Number) -> Resolvent:
     return Resolvent(1 / inverse, (1 + gamma / inverse) / (inverse * root))
 
 
+@guarded
 def ridge_risk(gamma: Number, snr: Number, penalty: Number) -> Number:
     """Return the risk ρ²J_2 + (γ/s)(J_1 − ρJ_2) of ridge regression, over the signal energy.
 
@@ -97,6 +101,7 @@ def ridge_risk(gamma: Number, snr: Number, penalty: Number) -> Number:
     Notes
     -----
     [S] Fig. 5 (penalties 0.05 and 5); derived here.
+    Accuracy: 8 eps.
 
     Examples
     --------
@@ -115,6 +120,7 @@ def ridge_risk(gamma: Number, snr: Number, penalty: Number) -> Number:
     return (kept * (rho + gamma * kept) + variance) / root
 
 
+@guarded
 def bayes_risk(gamma: Number, snr: Number) -> Number:
     """Return the least risk of any predictor, that of ridge regression at ρ = γ/s.
 
@@ -142,6 +148,7 @@ def bayes_risk(gamma: Number, snr: Number) -> Number:
     -----
     g and ε are Gaussian, so that the posterior mean is a ridge regression. [S] Fig. 4 (MMSE);
     derived here.
+    Accuracy: 6 eps.
 
     Examples
     --------

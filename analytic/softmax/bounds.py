@@ -17,12 +17,14 @@ import numpy as np
 
 from .. import _check
 from .._generic import Number, entries, exp, harmonise, is_symbolic
+from .._guard import guarded
 from ._quotients import growth
 from ._tasks import euler
 from .limit import limit_loss
 from .single_head import allocation_loss, water_filling
 
 
+@guarded
 def equiangular_allocation(heads: int, squared_norm: Number, overlap: Number) -> Number:
     """Return tr(E⁻¹Ω), the bound on Σν_i of H equiangular heads with a, b.
 
@@ -52,6 +54,7 @@ def equiangular_allocation(heads: int, squared_norm: Number, overlap: Number) ->
     -----
     The eigenvalues of E and Ω on (1, …, 1) and on its complement, in pairs. [S] Theorem 4; form
     derived here.
+    Accuracy: 8 eps times 1 + a of the same with |b| in the numerator.
 
     Examples
     --------
@@ -71,6 +74,7 @@ def equiangular_allocation(heads: int, squared_norm: Number, overlap: Number) ->
     return (count - 1) * exp(-b, a) / growth(a - b) + shared
 
 
+@guarded
 def equiangular_budget(heads: int) -> float:
     """Return the supremum of `equiangular_allocation` over a and b: 1/e at H = 1, else H − 1.
 
@@ -79,6 +83,8 @@ def equiangular_budget(heads: int) -> float:
 
     Raises `TypeError` if H is not an integer, `ValueError` if H < 1. [S] Theorem 4; form derived
     here.
+
+    Accuracy: 1 eps.
 
     Examples
     --------
@@ -89,6 +95,7 @@ def equiangular_budget(heads: int) -> float:
     return float(euler() ** -1) if count == 1 else float(count - 1)
 
 
+@guarded
 def lower_bound(
     heads: int,
     block_dims: Number,
@@ -124,6 +131,7 @@ def lower_bound(
     -----
     Holds for the `spectral_loss` of any H heads, and is not attained at H >= 2. [S] Theorem 4 for
     equiangular heads; form, and proof for any heads, derived here.
+    Accuracy: 8 eps.
 
     Examples
     --------
@@ -138,6 +146,7 @@ def lower_bound(
     return allocation_loss(allocation, block_dims, signal, context_length, noise=noise)
 
 
+@guarded
 def optimality_ratio(
     heads: int,
     block_dims: Number,
@@ -150,6 +159,8 @@ def optimality_ratio(
 
     Arguments, range and errors as in `lower_bound`; the limit belongs to H >= I.
     [S] Corollary 1; form derived here.
+
+    Accuracy: 12 eps.
 
     Examples
     --------

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from .. import _check
 from .._generic import Number, exp, harmonise, over_length, sqrt
+from .._guard import guarded
 from ._tasks import euler
 
 
+@guarded
 def equilibrium_value(
     omega: Number,
     block_dims: Number,
@@ -50,6 +52,7 @@ def equilibrium_value(
     Notes
     -----
     Where ∂ℓ/∂μ = 0. [S], emergence; form derived here.
+    Accuracy: 8 eps where dω̄² <= 3.
 
     Examples
     --------
@@ -60,6 +63,7 @@ def equilibrium_value(
     return w / (w * w + noisy)
 
 
+@guarded
 def emergence_velocity(
     omega: Number,
     block_dims: Number,
@@ -94,6 +98,7 @@ def emergence_velocity(
     Notes
     -----
     Leading order where μ relaxes faster than ω̄ moves. [S], emergence; form derived here.
+    Accuracy: 8 eps of the same with (1 + dω̄²)² for 1 − dω̄².
 
     Examples
     --------
@@ -106,6 +111,7 @@ def emergence_velocity(
     return 4 * lam * drive / sqrt(width, w, d, lam, noisy)
 
 
+@guarded
 def convergence_rate(
     block_dims: Number,
     signal: Number,
@@ -118,6 +124,8 @@ def convergence_rate(
 
     Arguments, range and errors as in `emergence_velocity`, whose linearisation it is. The excess of
     the loss over the limit decays twice as fast. [S], convergence; form derived here.
+
+    Accuracy: 8 eps.
 
     Examples
     --------

@@ -10,10 +10,12 @@ its loss is derived here anew, in `analytic.derivations.softmax_loss`.
 from __future__ import annotations
 
 from .._generic import Number, exp, is_object, over_length, sqrt, total
+from .._guard import guarded
 from ._heads import head_weights
 from ._tasks import tasks
 
 
+@guarded
 def noise_factor(block_dims: Number, signal: Number, *, noise: Number = 0) -> Number:
     """Return φ_i = 1 + σ²/(λ_i d_i).
 
@@ -36,6 +38,7 @@ def noise_factor(block_dims: Number, signal: Number, *, noise: Number = 0) -> Nu
     Notes
     -----
     [S], by definition: label noise acts as signal of dimension d_i times larger.
+    Accuracy: 3 eps.
 
     Examples
     --------
@@ -46,6 +49,7 @@ def noise_factor(block_dims: Number, signal: Number, *, noise: Number = 0) -> Nu
     return world.factor
 
 
+@guarded
 def spectral_loss(
     omega: Number,
     mu: Number,
@@ -92,6 +96,7 @@ def spectral_loss(
     [S] Lemma 2; form derived here. Dropped, and kept by `first_order_loss`: shares of order ‖ω‖²/d
     and ‖ω‖⁴/d of the second term, and a share e^{‖ω‖²}/L of what is linear in A in the first. Then
     O(1/L²). The expectation is over g, noise, tokens and queries.
+    Accuracy: 12 eps of the same with |μ|, |ω|, 1 + |A| for 1 − A and (1 + ⟨|ω|, |ω'|⟩) e^{⟨ω, ω'⟩}.
 
     Examples
     --------
@@ -102,6 +107,7 @@ def spectral_loss(
     return weights.fit + weights.spread(exp(weights.overlap, *weights.world.numbers))
 
 
+@guarded
 def linear_attention_loss(
     omega: Number,
     mu: Number,
@@ -122,6 +128,8 @@ def linear_attention_loss(
     positive semi-definite as a matrix over heads. The gap is O(ε²) at weights εω, μ/ε, and O(ε⁴)
     for the pairs (εω, μ/ε), (−εω, −μ/ε). Link stated in [S]; form derived here.
 
+    Accuracy: 12 eps of the same with |μ|, |ω| and 1 + |A| for 1 − A.
+
     Examples
     --------
     >>> round(float(linear_attention_loss([[0.5, 0.5]], [[1.0]], 2, 1.0, 10)), 12)
@@ -131,6 +139,7 @@ def linear_attention_loss(
     return weights.fit + weights.spread(1 + weights.overlap)
 
 
+@guarded
 def spectral_gradient(
     omega: Number,
     mu: Number,
@@ -149,6 +158,8 @@ def spectral_gradient(
 
     Arguments, range, errors and source as in `spectral_loss`.
 
+    Accuracy: 12 eps of the sums of the absolute values of the terms, K carrying 1 + ⟨|ω|, |ω'|⟩.
+
     Examples
     --------
     >>> d_omega, d_mu = spectral_gradient([[0.5, 0.5]], [[1.0]], 2, 1.0, float("inf"))
@@ -165,6 +176,7 @@ def spectral_gradient(
     return d_omega, d_mu
 
 
+@guarded
 def first_order_loss(
     omega: Number,
     mu: Number,
@@ -201,6 +213,7 @@ def first_order_loss(
     The delta method for ratios of means, averaged over q: the error is O(1/L²) at fixed d and ω
     with 6(ω_j^h)² < 1, where the moments of the next order exist, and falls more slowly beyond.
     `spectral_loss` is its leading order in 1/d. Derived here; in neither paper.
+    Accuracy: 24 eps of the same with |μ|, |ω|, |R| and 1 + |A| for 1 − A, where |ω_j| <= 0.6.
 
     Examples
     --------

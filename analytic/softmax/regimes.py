@@ -12,10 +12,16 @@ here.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from .. import _check
 from .._generic import Number, harmonise, is_object, is_symbolic, log, map_entries, sqrt
+from .._guard import guarded
+
+_LARGEST = 10_000  # degree; factorials of larger numbers take too long
 
 
 class SaturationScale(NamedTuple):
@@ -34,6 +40,7 @@ class ParticipationBranches(NamedTuple):
     mean: Number
 
 
+@guarded
 def hermite_response(degree: int, omega: Number, query: Number) -> Number:
     """Return (ωq)^k, what a head returns for labels He_k(x) as L → ∞.
 
@@ -59,17 +66,19 @@ def hermite_response(degree: int, omega: Number, query: Number) -> Number:
     -----
     E He_k(x + a) = a^k; in several coordinates He_α ↦ Π (ω_j q_j)^{α_j}. Nonlinear tasks in [S];
     form derived here.
+    Accuracy: 6 eps where k <= 9.
 
     Examples
     --------
     >>> hermite_response(3, 0.5, 2.0)
     1.0
     """
-    k = _check.integer("degree", degree, 0)
+    k = _degree(degree)
     omega, query = harmonise(_check.finite("omega", omega), _check.finite("query", query))
     return (omega * query) ** k
 
 
+@guarded
 def hermite_gain(degree: int) -> float:
     """Return k!/(2k − 1)!!, the gain m of the response m q^k that fits He_k(q) best.
 
@@ -77,15 +86,18 @@ def hermite_gain(degree: int) -> float:
     decreasing. With read-out μ the gain is μω^k: large ω or large μ, and μ costs context noise.
     Derived here.
 
+    Accuracy: 1 eps.
+
     Examples
     --------
     >>> [round(hermite_gain(k), 4) for k in range(4)]
     [1.0, 1.0, 0.6667, 0.4]
     """
-    k = _check.integer("degree", degree, 0)
+    k = _degree(degree)
     return math.factorial(k) / _odd_factorial(k)
 
 
+@guarded
 def hermite_error(degree: int, gain: Number | None = None) -> Number:
     """Return E(He_k(q) − m q^k)²/k!, the share of a task of degree k left unexplained as L → ∞.
 
@@ -96,7 +108,7 @@ def hermite_error(degree: int, gain: Number | None = None) -> Number:
     Parameters
     ----------
     degree
-        k >= 0.
+        k in 0 … 10,000.
     gain
         m = μω^k, finite; the best, `hermite_gain`, if not given.
 
@@ -114,6 +126,7 @@ def hermite_error(degree: int, gain: Number | None = None) -> Number:
     Notes
     -----
     Nonlinear tasks in [S]; form derived here.
+    Accuracy: 4 eps.
 
     Examples
     --------
@@ -122,13 +135,17 @@ def hermite_error(degree: int, gain: Number | None = None) -> Number:
     >>> hermite_error(1, 0.5)
     0.25
     """
-    k = _check.integer("degree", degree, 0)
+    k = _degree(degree)
     if gain is None:
         return 1 - hermite_gain(k)
     (m,) = harmonise(_check.finite("gain", gain))
-    return 1 - 2 * m + m * m * _odd_factorial(k) / math.factorial(k)
+    best = Fraction(math.factorial(k), _odd_factorial(k))
+    m, best = harmonise(float(m) if isinstance(m, int) else m, best)
+    # The least error and a square, so that a gain near the best keeps the digits of the error.
+    return (1 - best) + (m - best) ** 2 / best
 
 
+@guarded
 def saturation_scale(context_length: Number) -> SaturationScale:
     """Return the ‖ω‖² at which a head leaves the exponential regime, in leading order of ln L.
 
@@ -154,6 +171,7 @@ def saturation_scale(context_length: Number) -> SaturationScale:
     -----
     Extreme values of L Gaussian scores. Corrections are of order ln ln L and, from the queries'
     norm, d^{−1/2}. Exponential and saturation regime in [S]; scales derived here.
+    Accuracy: 2 eps.
 
     Examples
     --------
@@ -165,6 +183,7 @@ def saturation_scale(context_length: Number) -> SaturationScale:
     return SaturationScale(scale / 2, 2 * scale / 3, 2 * scale)
 
 
+@guarded
 def participation_exponent(load: Number, *, mean: bool = True) -> Number:
     """Return lim ln(Σp²)/ln L at ‖ω‖² = `load` · ln L, of the mean of Σp² or of its typical value.
 
@@ -193,6 +212,7 @@ def participation_exponent(load: Number, *, mean: bool = True) -> Number:
     -----
     The first branch is the exponential regime. Laplace's method over one score against the sum of
     the others. Derived here; in neither paper.
+    Accuracy: 6 eps.
 
     Examples
     --------
@@ -200,6 +220,8 @@ def participation_exponent(load: Number, *, mean: bool = True) -> Number:
     [-0.5, -0.125, 0.0]
     """
     load = _check.non_negative("load", load)
+    if not isinstance(mean, bool | np.bool_):
+        raise TypeError(f"mean must be True or False, got {mean!r}")
     (u,) = harmonise(load)
     if is_object(u):
         return map_entries(lambda entry: _exponent(entry, mean), u)
@@ -208,22 +230,31 @@ def participation_exponent(load: Number, *, mean: bool = True) -> Number:
     return _exponent(u, mean)
 
 
+@guarded
 def participation_branches(load: Number) -> ParticipationBranches:
     """Return the three branches u − 1, −(√2 − √u)² and −(2 − u)²/(8u) of `participation_exponent`.
 
     Raises `ValueError` if u <= 0. The third is lim ln P(one score exceeds the sum of the others)
     plus ln L, over ln L. Generic over symbols, since it needs no order. Derived here.
 
+    Accuracy: 6 eps.
+
     Examples
     --------
     >>> branches = participation_branches(0.5)
-    >>> round(branches.exponential - branches.typical, 12)
+    >>> round(abs(branches.exponential - branches.typical), 12)
     0.0
     """
     (u,) = harmonise(_check.positive("load", load))
     two = harmonise(2, u)[0]
-    gap = sqrt(two, u) - sqrt(u, two)
+    # √2 − √u without the difference of near roots at u = 2.
+    gap = (2 - u) / (sqrt(two, u) + sqrt(u, two))
     return ParticipationBranches(u - 1, -gap * gap, -((2 - u) ** 2) / (8 * u))
+
+
+def _degree(value: Any) -> int:
+    degree = _check.integer("degree", value, 0)
+    return degree if degree <= _LARGEST else _check.integer("degree", value, 0, _LARGEST)
 
 
 def _exponent(u: Number, mean: bool) -> Number:

@@ -15,6 +15,7 @@ import numpy as np
 from .. import _check
 from .._generic import Number, concat, harmonise, is_array, is_symbolic, sqrt, total
 from .._generic import entries as _entries
+from .._guard import guarded
 from ._tasks import Tasks, euler, tasks
 
 
@@ -27,6 +28,7 @@ class SingleHead(NamedTuple):
     loss: Number
 
 
+@guarded
 def allocation_loss(
     allocation: Number,
     block_dims: Number,
@@ -60,6 +62,7 @@ def allocation_loss(
     Notes
     -----
     [S] Theorems 3 and 4; form derived here.
+    Accuracy: 6 eps.
 
     Examples
     --------
@@ -76,6 +79,7 @@ def allocation_loss(
     return world.sum(world.energy * world.ratio / (world.ratio + allocation))
 
 
+@guarded
 def water_filling(
     block_dims: Number,
     signal: Number,
@@ -116,6 +120,7 @@ def water_filling(
     -----
     The root turns `Fraction` into float; mpmath keeps its digits. Convex, so that its conditions of
     stationarity suffice. [S] Theorem 3; form derived here.
+    Accuracy: 8 eps of Σ (c_i + ν_i).
 
     Examples
     --------
@@ -126,6 +131,7 @@ def water_filling(
     return _filled(world, budget, cap)
 
 
+@guarded
 def single_head_optimum(
     block_dims: Number, signal: Number, context_length: Number, *, noise: Number = 0
 ) -> SingleHead:
@@ -152,6 +158,7 @@ def single_head_optimum(
     -----
     The global minimum of `spectral_loss` at H = 1, up to the sign of (ω, μ) on each block.
     [S] Theorem 3; form derived here.
+    Accuracy: 8 eps; of b against e Σ (c_i + ν_i) = β, of ω̄ and μ times β/b.
 
     Examples
     --------
@@ -177,8 +184,9 @@ def _budgeted(
     budget: Number | None,
     cap: Number | None,
 ) -> tuple[Tasks, Number, Number | None]:
-    budget = None if budget is None else _check.positive("budget", budget)
-    cap = None if cap is None else _check.positive("cap", cap)
+    for name, value in (("budget", budget), ("cap", cap)):
+        if value is not None and np.ndim(_check.positive(name, value)):
+            raise ValueError(f"{name} must be one number, got shape {np.shape(value)}")
     given = [number for number in (budget, cap) if number is not None]
     world, *given = tasks(block_dims, signal, context_length, noise, *given)
     if any(is_symbolic(entry) for entry in _entries(*world.numbers, *given)):

@@ -13,10 +13,11 @@ from typing import Any
 
 from gpu._arrays import Array, namespace
 
-# On a host more rows at once gain little, and the states leave the cache. At size 36 on one busy
-# core the explicit pair takes 9.9, 3.9, 2.7 and 2.6 µs per row and step with 64, 256, 500 and 1,000
-# rows, the implicit method 101, 68 and 49 with 64, 128 and 256.
-_HOST_NUMBERS = {"explicit": 36 * 500, "implicit": 36 * 36 * 256}
+# On a host more rows at once gain little, and the states leave the cache. A flow of ATTN_S of 37
+# components takes the explicit pair 5.1, 3.8, 3.2 and 2.9 µs of one core per row and step with 125,
+# 250, 333 and 1,000 rows, and no less with 2,000; at size 36 the implicit method takes 101, 68 and
+# 49 with 64, 128 and 256.
+_HOST_NUMBERS = {"explicit": 40_000, "implicit": 36 * 36 * 256}
 _UNKNOWN = 2**31
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.layers.kernels import Workspace
 from numerics.layers.tokens import checked_target, checked_tokens
 from numerics.merged import check_and_pack
@@ -105,10 +106,8 @@ class Layer(ABC):
         """Refuse what no kind of layer can be."""
         _check.count("dimension", self.dimension)
         _check.count("heads", self.heads)
-        if self.attention not in ATTENTIONS:
-            raise ValueError(
-                f"attention must be one of {', '.join(ATTENTIONS)}, got {self.attention!r}"
-            )
+        _check.choice("attention", self.attention, ATTENTIONS)
+        _check.flag("divide_by_context", self.divide_by_context)
         if self.divide_by_context and self.attention == "softmax":
             raise ValueError("divide_by_context must be False for softmax, whose weights sum to 1")
 
@@ -148,28 +147,37 @@ class Layer(ABC):
     def initial_weights(self, scale: float, *, rng: Any = None) -> Array:
         """Every weight drawn from N(0, scale²)."""
         scale = _check.real("scale", scale, above=0.0)
-        return scale * np.random.default_rng(rng).standard_normal(self.size)
+        return scale * _check.generator("rng", rng).standard_normal(self.size)
 
     def checked(self, tokens: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
         """Tokens and y_q as floating arrays, refused if they are not what the layer reads."""
         X = checked_tokens(tokens, self.dimension, self.labels)
         return X, checked_target(target, len(X), self.output_shape)
 
+    @guarded
     def predict(self, theta: ArrayLike, tokens: ArrayLike, *, chunk: int | None = None) -> Array:
-        """ŷ (P, *output_shape) for tokens; see `loss_and_gradient` for what is refused."""
+        """ŷ (P, *output_shape) for tokens, inf where it overflows.
+
+        See `loss_and_gradient` for what is refused.
+        """
         X = checked_tokens(tokens, self.dimension, self.labels)
         parts = self.pieces(X, np.zeros((len(X), *self.output_shape)), chunk)
         work = Workspace()
         factors = self.factors(_check.state("theta", theta, self.size))
         return np.concatenate([self._predict(part, factors, work) for part in parts])
 
+    @guarded
     def loss(
         self, theta: ArrayLike, tokens: ArrayLike, target: ArrayLike, *, chunk: int | None = None
     ) -> float:
-        """Mean of ‖ŷ − y_q‖², no factor ½; see `loss_and_gradient` for what is refused."""
+        """Mean of ‖ŷ − y_q‖², no factor ½, inf where it overflows.
+
+        See `loss_and_gradient` for what is refused.
+        """
         parts = self.pieces(*self.checked(tokens, target), chunk)
         return float(self.mean_square(_check.state("theta", theta, self.size), parts))
 
+    @guarded
     def loss_and_gradient(
         self, theta: ArrayLike, tokens: ArrayLike, target: ArrayLike, *, chunk: int | None = None
     ) -> tuple[float, Array]:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from numerics import _check
+from numerics._guard import guarded
 from numerics.layers.tokens import checked_target, checked_tokens
 from numerics.moments import DenseMoments
 
@@ -50,7 +52,22 @@ class LinearLayerMoments:
     count: int
     divide_by_context: bool
 
+    def __post_init__(self) -> None:
+        D = _check.count("dimension", self.dimension)
+        features = (D + 1) * (D + 2) * D // 2
+        arrays = {
+            "correlation": _check.floating_array("correlation", self.correlation, 1),
+            "feature_moment": _check.floating_array("feature_moment", self.feature_moment, 2),
+        }
+        for name, array in arrays.items():
+            if array.shape != (wanted := (features,) * array.ndim):
+                raise ValueError(f"{name} must have shape {wanted}, got {array.shape}")
+        _check.count("count", self.count)
+        _check.flag("divide_by_context", self.divide_by_context)
+        _check.settle(self, energy=_check.real("energy", self.energy), **arrays)
 
+
+@guarded
 def layer_features(tokens: ArrayLike, *, divide_by_context: bool = False) -> Array:
     """All f (P, F): A_ik x_q,d for i ≤ k, pairs first, of tokens (P, N+1, D+1).
 
@@ -75,6 +92,7 @@ def _features(X: Array, divide_by_context: bool) -> Array:
     return np.asarray((A[:, :, None] * X[:, -1, None, :-1]).reshape(len(X), -1))
 
 
+@guarded
 def linear_layer_moments(
     chunks: Iterable[tuple[ArrayLike, ArrayLike]], *, divide_by_context: bool = False
 ) -> LinearLayerMoments:
@@ -105,7 +123,10 @@ def linear_layer_moments(
     count, energy = 0, 0.0
     cross: Any = 0.0
     second: Any = 0.0
-    for tokens, target in chunks:
+    for pair in chunks:
+        if not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise TypeError(f"chunks must hold (tokens, target), got {_check.shown(pair)}")
+        tokens, target = pair
         X = checked_tokens(tokens, dimension).astype(np.float64, copy=False)
         dimension = X.shape[2] - 1
         y = checked_target(target, len(X)).astype(np.float64, copy=False)
@@ -124,6 +145,7 @@ def linear_layer_moments(
     )
 
 
+@guarded
 def pool_layer_moments(batches: Iterable[LinearLayerMoments]) -> LinearLayerMoments:
     """Moments of several samples together, each weighted by its number of sequences.
 
@@ -141,6 +163,9 @@ def pool_layer_moments(batches: Iterable[LinearLayerMoments]) -> LinearLayerMome
     (3, 3.0)
     """
     parts = list(batches)
+    for part in parts:
+        if not isinstance(part, LinearLayerMoments):
+            raise TypeError(f"batches must hold LinearLayerMoments, got {_check.shown(part)}")
     if len({(part.dimension, part.divide_by_context) for part in parts}) != 1:
         raise ValueError(
             "batches must hold moments of one dimension and one division by N, "
@@ -157,6 +182,7 @@ def pool_layer_moments(batches: Iterable[LinearLayerMoments]) -> LinearLayerMome
     )
 
 
+@guarded
 def reduced_moments(moments: LinearLayerMoments) -> DenseMoments:
     """What the reduced model sees of the same sequences: z = vec(β x_qᵀ) is a part of f.
 

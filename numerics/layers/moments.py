@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from numerics import _check
+from numerics._guard import guarded
 from numerics.layers.attention import AttentionLayer
 from numerics.layers.features import (
     LinearLayerMoments,
@@ -29,6 +31,7 @@ from numerics.layers.features import (
 Array = NDArray[Any]
 
 
+@guarded
 def extra_blocks(layer: AttentionLayer, theta: Array) -> Array:
     """The weights that the reduced model lacks and that reach the prediction, (..., n).
 
@@ -41,6 +44,7 @@ def extra_blocks(layer: AttentionLayer, theta: Array) -> Array:
     >>> extra_blocks(layer, layer.pack([[1, 2, 3]], [[[4, 5, 6], [7, 8, 9], [0, 0, 0]]]))
     array([1., 2., 6., 9.])
     """
+    theta = _check.state("theta", theta, layer.size, (1, 2))
     a, keys = layer.unpack(theta)[:2]
     D, head = layer.dimension, theta.shape[:-1]
     labels = keys[..., :D, D] if layer.rank is None else keys[..., D]
@@ -67,6 +71,7 @@ class LayerMomentsSystem:
     1.0
     """
 
+    @guarded
     def __init__(self, layer: AttentionLayer, moments: LinearLayerMoments) -> None:
         if layer.attention != "linear":
             raise ValueError(f"layer must be linear to be seen through moments, got {layer}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from numerics._guard import guarded
 from numerics.layers.base import Layer, Piece
 from numerics.layers.kernels import Workspace
 from numerics.layers.tokens import token_blocks
@@ -56,6 +57,7 @@ class LayerSystem:
     True
     """
 
+    @guarded
     def __init__(
         self,
         layer: Layer,
@@ -67,6 +69,7 @@ class LayerSystem:
         self._bind(layer, [(tokens, target)], chunk)
 
     @classmethod
+    @guarded
     def of(cls, layer: Layer, sequences: Sequences, *, chunk: int | None = None) -> LayerSystem:
         """The layer on a sample whose context lengths may differ; without padding or masks.
 

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.sampling import Sequences
 
 Array = NDArray[Any]
 
 
+@guarded
 def tokens_of(sequences: Sequences) -> Array:
     """X (P, N+1, D+1): the context tokens (x_n, y_n), then the query (x_q, 0).
 
@@ -43,6 +45,7 @@ def tokens_of(sequences: Sequences) -> Array:
     return tokens
 
 
+@guarded
 def token_blocks(sequences: Sequences) -> list[tuple[Array, Array]]:
     """The sample as (tokens, target) of each context length, shortest first; no padding is left.
 

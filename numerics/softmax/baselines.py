@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 
 Array = NDArray[np.float64]
 
@@ -32,6 +33,7 @@ class RiskEstimate(NamedTuple):
     error: float
 
 
+@guarded
 def bayes_risk_monte_carlo(
     block_dim: int,
     signal: float,
@@ -79,6 +81,7 @@ def bayes_risk_monte_carlo(
     return RiskEstimate(seen.mean + unseen, seen.error)
 
 
+@guarded
 def ridge_risk_monte_carlo(
     block_dim: int,
     signal: float,
@@ -126,7 +129,7 @@ def _average(
     risk: Callable[[Array], Array], d: int, L: int, samples: int, rng: Any
 ) -> RiskEstimate:
     """Mean and standard error of a function of the min(d, L) eigenvalues that can differ from 0."""
-    generator = np.random.default_rng(rng)
+    generator = _check.generator("rng", rng)
     chunk = max(1, _NUMBERS // min(d, L) ** 2)
     values = [
         risk(wishart_eigenvalues(d, L, min(chunk, samples - begin), rng=generator) / L)
@@ -136,6 +139,7 @@ def _average(
     return RiskEstimate(float(risks.mean()), float(risks.std(ddof=1) / np.sqrt(samples)))
 
 
+@guarded
 def wishart_eigenvalues(d: int, L: int, count: int, *, rng: Any = None) -> Array:
     """Draw the m = min(d, L) eigenvalues of XᵀX or XXᵀ that can differ from zero: (count, m).
 
@@ -146,7 +150,8 @@ def wishart_eigenvalues(d: int, L: int, count: int, *, rng: Any = None) -> Array
     >>> eigenvalues.shape, bool((eigenvalues > 0).all())
     ((4, 3), True)
     """
-    generator = np.random.default_rng(rng)
+    d, L, count = (_check.count(n, v) for n, v in (("d", d), ("L", L), ("count", count)))
+    generator = _check.generator("rng", rng)
     n, m = max(d, L), min(d, L)
     diagonal = generator.chisquare(n - np.arange(m), (count, m))
     below = generator.chisquare(np.arange(m - 1, 0, -1), (count, m - 1))

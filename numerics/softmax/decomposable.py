@@ -160,7 +160,13 @@ class SpectralAttention:
         """A head of its own for each task; 0, 1, 2, … if left out."""
         if leaders is None and self.heads < self.tasks:
             raise ValueError(f"heads must be >= {self.tasks}, one per task, got {self.heads}")
-        chosen = [_check.count("each of leaders", h, 0) for h in leaders or range(self.tasks)]
+        given: Any = range(self.tasks) if leaders is None else leaders
+        try:
+            chosen = [_check.count("each of leaders", head, 0) for head in given]
+        except TypeError as error:
+            if "leaders" in str(error):
+                raise
+            raise TypeError(f"leaders must be a sequence, got {_check.shown(given)}") from None
         if len(chosen) != self.tasks or len(set(chosen)) < self.tasks or max(chosen) >= self.heads:
             raise ValueError(
                 f"leaders must be {self.tasks} different heads below {self.heads}, got {chosen}"

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.multitask import MultiTask
 from numerics.softmax._quadrature import power_sums, radial_rule
 
@@ -100,6 +101,7 @@ def averages(
     return integrands @ weights, np.abs(integrands) @ weights
 
 
+@guarded
 def attention_moments(
     omega_bar: float, block_dim: int, context_length: int, *, rtol: float = 1e-9
 ) -> AttentionMoments:
@@ -148,6 +150,7 @@ def attention_moments(
     return AttentionMoments(P, mean, square, A, B, relative, _status(relative, rtol))
 
 
+@guarded
 def exact_task_loss(
     mu: float,
     omega_bar: float,
@@ -188,6 +191,7 @@ def exact_task_loss(
     return exact_loss([_check.real("mu", mu)], [omega_bar], task, rtol=rtol)
 
 
+@guarded
 def exact_loss(
     mu: ArrayLike, omega_bar: ArrayLike, task: MultiTask, *, rtol: float = 1e-9
 ) -> ExactLoss:

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.multitask import MultiTask
 
 Array = NDArray[np.float64]
@@ -67,6 +68,7 @@ class HeadsOptimum:
         """Whether weights of finite size have this loss."""
         return self.scale > 0
 
+    @guarded
     def weights(self, scale: float | None = None) -> tuple[Array, Array]:
         """Ω (H, d) and the best μ (H, I) for it, at ‖ω‖_F = `scale` (that found if left out).
 
@@ -82,6 +84,7 @@ class HeadsOptimum:
         return size * self.direction, mu
 
 
+@guarded
 def optimal_heads(
     block_dims: Sequence[int],
     signal: ArrayLike,
@@ -123,10 +126,10 @@ def optimal_heads(
     >>> bool(np.isclose(two.loss, 20 * c / (c + 0.5))), two.attained
     (True, False)
     """
-    task = MultiTask(tuple(block_dims), context_length, signal, noise)
+    task = MultiTask(block_dims, context_length, signal, noise)
     starts = _check.count("starts", starts)
     problem = _Problem(task, min(_check.count("heads", heads), task.dimension + 1))
-    generator = np.random.default_rng(rng)
+    generator = _check.generator("rng", rng)
     found = [problem.search(generator) for _ in range(starts)]
     best = min(found, key=lambda result: result.fun)
     scale, U = problem.split(best.x)
@@ -135,6 +138,8 @@ def optimal_heads(
     if problem.heads > 1 and scale < _SMALL:
         scale = 0.0
         loss, by_scale, by_U = problem.evaluate(scale, U)
+    if not np.isfinite(loss):
+        raise OverflowError("optimal_heads: signal is too large or too small for floating point")
     norm = float(np.hypot(by_scale, np.linalg.norm(by_U - U * np.vdot(U, by_U))))
     return HeadsOptimum(
         loss=loss,

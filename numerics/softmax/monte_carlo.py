@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.multitask import MultiTask
 
 Array = NDArray[np.float64]
@@ -30,6 +31,7 @@ class LossEstimate(NamedTuple):
     error: float
 
 
+@guarded
 def icl_loss_monte_carlo(
     omega: ArrayLike,
     mu: ArrayLike,
@@ -84,7 +86,7 @@ def icl_loss_monte_carlo(
     if chunk is None:
         chunk = max(1, _NUMBERS // (width * min(task.context_length, 256)))
     chunk = _check.count("chunk", chunk)
-    generator = np.random.default_rng(rng)
+    generator = _check.generator("rng", rng)
     total, square, cross, done = np.zeros(task.outputs), np.zeros(task.outputs), 0.0, 0
     shift = np.asarray(task.signal) * np.asarray(task.dimensions)  # keeps the variance's digits
     while done < samples:

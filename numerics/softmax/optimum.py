@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.softmax.exact import CONVERGED, STEPS, averages, checked_length, exact_task_loss
 
 _SMALLEST, _LARGEST = 1e-4, 1e3  # ‖ω‖² = d ω̄² searched
@@ -52,6 +53,7 @@ class ExactOptimum:
     status: str
 
 
+@guarded
 def exact_optimum(
     block_dim: int, signal: float, context_length: int, *, noise: float = 0.0
 ) -> ExactOptimum:

@@ -27,8 +27,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 
 Array = NDArray[Any]
+
+_ANY = tuple(range(9))  # axes
+_MOST = 1e6  # of a weight at the start; the solver does not return from much larger ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,36 +89,48 @@ class ReducedHead:
         """φ."""
         return 1 + self.noise**2 / (self.signal * self.block_dim)
 
+    @guarded
     def spread(self, omega: ArrayLike) -> Array:
         """φE/L: the noise of the head's average over the context, at μ = 1, per λ d_i."""
+        return self._spread(_check.floating_array("omega", omega, _ANY))
+
+    def _spread(self, omega: Array) -> Array:
         exponent = self.block_dim * np.square(omega)
         return np.asarray(self.noise_factor * np.exp(exponent) / self.context_length)
 
+    @guarded
     def loss(self, omega: ArrayLike, mu: ArrayLike) -> Array:
         """ℓ of the task."""
-        w, m = np.asarray(omega), np.asarray(mu)
-        return np.asarray(self.signal * self.block_dim * ((1 - m * w) ** 2 + m**2 * self.spread(w)))
+        w = _check.floating_array("omega", omega, _ANY)
+        m = _check.floating_array("mu", mu, _ANY)
+        if m.ndim and w.ndim and m.shape != w.shape:
+            raise ValueError(f"omega and mu must have one shape, got {w.shape} and {m.shape}")
+        return np.asarray(
+            self.signal * self.block_dim * ((1 - m * w) ** 2 + m**2 * self._spread(w))
+        )
 
     def velocity(self, omega: Array, mu: Array) -> tuple[Array, Array]:
         """(ω̄̇, μ̇) in [S]'s time."""
-        noise, d = self.spread(omega), self.block_dim
+        noise, d = self._spread(omega), self.block_dim
         by_omega = 1 - mu * omega * (1 + d * noise)
         by_mu = omega - mu * (omega**2 + noise)
         fast = 4 * self.signal / np.sqrt(self.embedding)
         return fast * mu * omega * by_omega, 4 * self.signal * d * mu * by_mu
 
+    @guarded
     def equilibrium(self, omega: ArrayLike) -> Array:
         """μ_eq(ω̄), where μ̇ = 0."""
-        w = np.asarray(omega)
-        return np.asarray(w / (w**2 + self.spread(w)))
+        w = _check.floating_array("omega", omega, _ANY)
+        return np.asarray(w / (w**2 + self._spread(w)))
 
     def emergence_rate(self, omega: Array) -> Array:
         """ω̄̇ at μ = μ_eq(ω̄)."""
-        noise = self.spread(omega)
+        noise = self._spread(omega)
         missing = noise * (1 - self.block_dim * omega**2)
         rate = 4 * self.signal / np.sqrt(self.embedding)
         return np.asarray(rate * omega**2 * missing / (omega**2 + noise) ** 2)
 
+    @guarded
     def flow(
         self, omega: float, mu: float, duration: float, *, times: ArrayLike | None = None
     ) -> ReducedRun:
@@ -125,10 +141,11 @@ class ReducedHead:
         ValueError, TypeError
             If ω̄ or μ is negative, or a time is out of range.
         """
-        start = [_check.real("omega", omega, at_least=0.0), _check.real("mu", mu, at_least=0.0)]
+        start = [_start("omega", omega), _start("mu", mu)]
         t, y, status = _integrate(lambda y: np.array(self.velocity(*y)), start, duration, times)
         return ReducedRun(t, y[0], y[1], self.loss(*y), status)
 
+    @guarded
     def emergence(
         self, omega: float, duration: float, *, times: ArrayLike | None = None
     ) -> ReducedRun:
@@ -139,10 +156,17 @@ class ReducedHead:
         ValueError, TypeError
             As `flow` does.
         """
-        start = [_check.real("omega", omega, at_least=0.0)]
+        start = [_start("omega", omega)]
         t, (w,), status = _integrate(self.emergence_rate, start, duration, times)
         m = self.equilibrium(w)
         return ReducedRun(t, w, m, self.loss(w, m), status)
+
+
+def _start(name: str, value: Any) -> float:
+    number = _check.real(name, value, at_least=0.0)
+    if number > _MOST:
+        raise ValueError(f"{name} must be <= {_MOST:g}, got {number:g}")
+    return number
 
 
 def _integrate(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.softmax.spectral import SpectralSystem
 from numerics.stability import Stability
 
@@ -46,6 +47,7 @@ def balanced_directions(system: SpectralSystem, theta: ArrayLike) -> Array:
     return directions
 
 
+@guarded
 def balanced_stability(
     system: SpectralSystem, theta: ArrayLike, *, tolerance: float | None = None
 ) -> Stability:
@@ -88,6 +90,7 @@ def balanced_stability(
     )
 
 
+@guarded
 def unbalanced(system: SpectralSystem, theta: ArrayLike, imbalance: float) -> Array:
     """o e^δ and v e^{−δ} in place of o and v, δ the imbalance: ω and μ are as before.
 

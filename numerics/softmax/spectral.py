@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from numerics._guard import guarded
 from numerics.flow import system_flow
 from numerics.multitask import MultiTask
 from numerics.softmax.decomposable import SpectralAttention
@@ -60,6 +61,7 @@ class SpectralSystem:
     4.0
     """
 
+    @guarded
     def __init__(self, model: SpectralAttention, task: MultiTask) -> None:
         if tuple(task.dimensions) != tuple(model.block_dims):
             raise ValueError(
@@ -172,6 +174,7 @@ class SpectralSystem:
         return np.concatenate(parts, axis=-1)
 
 
+@guarded
 def spectral_flow(
     system: SpectralSystem, initial: ArrayLike, duration: float, *, method: str = "LSODA",
     **options: Any,

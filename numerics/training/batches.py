@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.layers.base import Layer
 from numerics.layers.system import LayerSystem
 from numerics.moments import moments_of_sequences
 from numerics.multitask import MultiTask, sample_multitask
 from numerics.sampling import Sequences, sample_sequences
 from numerics.systems import Attention, AttentionSystem, Trainable
-from numerics.tasks import Task
+from numerics.tasks import LinearTask, Task, TokenTask
 
 Array = NDArray[Any]
 Data = Sequences | tuple[Array, Array]
@@ -52,7 +53,7 @@ def keyed_generator(entropy: Entropy, *key: int) -> np.random.Generator:
 
 def keyed_entropy(rng: Any) -> Entropy:
     """128 bits drawn from a generator, a seed, or the system's entropy."""
-    numbers = np.random.default_rng(rng).integers(2**32, size=4, dtype=np.uint64)
+    numbers = _check.generator("rng", rng).integers(2**32, size=4, dtype=np.uint64)
     return tuple(int(number) for number in numbers)
 
 
@@ -64,6 +65,7 @@ def bind(model: Layer | Attention, data: Data, dtype: Any = np.float64) -> Train
     TypeError
         If a reduced model is given tokens; it needs `Sequences`.
     """
+    _check_data(data)
     if isinstance(model, Layer):
         if isinstance(data, Sequences):
             return LayerSystem.of(model, _cast(data, dtype))
@@ -71,6 +73,15 @@ def bind(model: Layer | Attention, data: Data, dtype: Any = np.float64) -> Train
     if not isinstance(data, Sequences):
         raise TypeError(f"data must be Sequences for {type(model).__name__}, got a tuple of arrays")
     return AttentionSystem(model, moments_of_sequences(_cast(data, dtype)))
+
+
+def _check_data(data: Any) -> None:
+    if isinstance(data, Sequences):
+        return
+    if not (isinstance(data, tuple) and len(data) == 2 and all(map(np.ndim, data))):
+        raise TypeError(
+            f"data must be Sequences or a tuple (tokens, target), got {_check.shown(data)}"
+        )
 
 
 class Minibatches:
@@ -102,7 +113,11 @@ class Minibatches:
     3
     """
 
+    @guarded
     def __init__(self, model: Layer | Attention, data: Data, size: int) -> None:
+        _check_data(data)
+        if not isinstance(data, Sequences):
+            data = np.asarray(data[0]), np.asarray(data[1])
         self.model, self.data = model, data
         self.size = _check.count("size", size)
         self.count = len(data) if isinstance(data, Sequences) else len(data[0])
@@ -151,6 +166,7 @@ class FreshBatches:
     True
     """
 
+    @guarded
     def __init__(
         self, model: Layer | Attention, task: Task | MultiTask | Sampler, size: int
     ) -> None:
@@ -176,6 +192,8 @@ class _FullBatch:
 
 def as_batches(source: Batches | Trainable) -> Batches:
     """Batches; a system by itself is the batch of every step."""
+    if isinstance(source, type) or not (isinstance(source, Batches) or hasattr(source, "velocity")):
+        raise TypeError(f"batches must be batches or a system, got {_check.shown(source)}")
     if isinstance(source, Batches):
         return source
     return _FullBatch(source)
@@ -189,8 +207,10 @@ def loss_and_gradient(system: Trainable, theta: Array) -> tuple[float, Array]:
 
 
 def _sampler(task: Task | MultiTask | Sampler) -> Sampler:
-    if callable(task):
+    if callable(task) and not isinstance(task, type):
         return task
+    if not isinstance(task, MultiTask | LinearTask | TokenTask):
+        raise TypeError(f"task must be a task or a function, got {_check.shown(task)}")
     sample: Any = sample_multitask if isinstance(task, MultiTask) else sample_sequences
     return lambda count, rng: sample(task, count, rng=rng)
 

@@ -28,9 +28,11 @@ class Optimiser(Protocol):
         """θ_step − θ_(step−1), a fresh array; writes to memory (slots, size)."""
 
 
-def _share(name: str, value: float) -> None:
-    if not _check.real(name, value, at_least=0.0) < 1:
-        raise ValueError(f"{name} must be < 1, got {value:g}")
+def _share(name: str, value: float) -> float:
+    share = _check.real(name, value, at_least=0.0)
+    if not share < 1:
+        raise ValueError(f"{name} must be < 1, got {share:g}")
+    return share
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Momentum:
     slots: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        _share("decay", self.decay)
+        _check.settle(self, decay=_share("decay", self.decay))
 
     def change(self, gradient: Array, memory: Array, rate: float, step: int) -> Array:
         """−η u."""
@@ -86,9 +88,12 @@ class Adam:
     slots: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        _share("first_decay", self.first_decay)
-        _share("second_decay", self.second_decay)
-        _check.real("epsilon", self.epsilon, above=0.0)
+        _check.settle(
+            self,
+            first_decay=_share("first_decay", self.first_decay),
+            second_decay=_share("second_decay", self.second_decay),
+            epsilon=_check.real("epsilon", self.epsilon, above=0.0),
+        )
 
     def change(self, gradient: Array, memory: Array, rate: float, step: int) -> Array:
         """−η m̂ / (√v̂ + ε)."""
@@ -111,16 +116,16 @@ def as_optimiser(optimiser: str | Optimiser) -> Optimiser:
 
     Raises
     ------
-    ValueError
-        For a name that is not known.
+    ValueError, TypeError
+        For a name that is not known, or what is neither a name nor an optimiser.
 
     Examples
     --------
     >>> as_optimiser("adam")
     Adam(first_decay=0.9, second_decay=0.999, epsilon=1e-08)
     """
-    if not isinstance(optimiser, str):
-        return optimiser
-    if optimiser not in OPTIMISERS:
-        raise ValueError(f"optimiser must be one of {', '.join(OPTIMISERS)}, got {optimiser!r}")
-    return OPTIMISERS[optimiser]
+    if isinstance(optimiser, str):
+        return OPTIMISERS[_check.choice("optimiser", optimiser, OPTIMISERS)]
+    if isinstance(optimiser, type) or not hasattr(optimiser, "slots"):
+        raise TypeError(f"optimiser must be a name or an Optimiser, got {_check.shown(optimiser)}")
+    return optimiser

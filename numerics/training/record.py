@@ -84,7 +84,10 @@ def checked_grid(record: ArrayLike | None, steps: int) -> NDArray[np.integer]:
     """
     if record is None:
         return linear_grid(steps)
-    grid = np.asarray(record)
+    try:
+        grid = np.asarray(record)
+    except ValueError:
+        raise TypeError(f"record must be a list of steps, got {_check.shown(record)}") from None
     if grid.dtype.kind not in "iu":
         raise TypeError(f"record must hold whole numbers, got dtype {grid.dtype}")
     if grid.ndim != 1 or not grid.size:

@@ -22,7 +22,7 @@ class Constant:
     rate: float
 
     def __post_init__(self) -> None:
-        _check.real("learning_rate", self.rate, above=0.0)
+        _check.settle(self, rate=_check.real("learning_rate", self.rate, above=0.0))
 
     def __call__(self, step: int) -> float:
         """η."""
@@ -54,8 +54,9 @@ class Cosine:
     floor: float = 0.0
 
     def __post_init__(self) -> None:
-        _check.real("peak", self.peak, above=0.0)
-        if _check.real("floor", self.floor, at_least=0.0) > self.peak:
+        peak = _check.real("peak", self.peak, above=0.0)
+        _check.settle(self, peak=peak, floor=_check.real("floor", self.floor, at_least=0.0))
+        if self.floor > peak:
             raise ValueError(f"floor must be <= peak, got {self.floor:g} and {self.peak:g}")
         _check.count("steps", self.steps)
         if _check.count("warmup", self.warmup, 0) > self.steps:
@@ -83,8 +84,8 @@ class StepDecay:
     every: int
 
     def __post_init__(self) -> None:
-        _check.real("rate", self.rate, above=0.0)
-        _check.real("factor", self.factor, above=0.0)
+        rate = _check.real("rate", self.rate, above=0.0)
+        _check.settle(self, rate=rate, factor=_check.real("factor", self.factor, above=0.0))
         _check.count("every", self.every)
 
     def __call__(self, step: int) -> float:
@@ -100,4 +101,6 @@ def as_schedule(learning_rate: float | Schedule) -> Schedule:
     ValueError, TypeError
         If the number is not positive and finite.
     """
-    return learning_rate if callable(learning_rate) else Constant(learning_rate)
+    if callable(learning_rate) and not isinstance(learning_rate, type):
+        return learning_rate
+    return Constant(learning_rate)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
+from numerics._guard import guarded
 from numerics.systems import Trainable
 from numerics.training import checkpoint as files
 from numerics.training.batches import (
@@ -31,6 +32,7 @@ Array = NDArray[Any]
 Watch = Callable[[int, float], None]
 
 
+@guarded
 def train(
     batches: Batches | Trainable,
     initial: ArrayLike,
@@ -95,6 +97,15 @@ def train(
     ('finished', True)
     """
     steps = _check.count("steps", steps)
+    if tests is not None and not isinstance(tests, Mapping):
+        raise TypeError(f"tests must be a mapping of systems, got {_check.shown(tests)}")
+    for name, system in (tests or {}).items():
+        if isinstance(system, type) or not hasattr(system, "loss"):
+            raise TypeError(f"tests must hold systems, got {_check.shown(system)} as {name!r}")
+    if watch is not None and (isinstance(watch, type) or not callable(watch)):
+        raise TypeError(f"watch must be a function, got {_check.shown(watch)}")
+    if checkpoint is not None and not isinstance(checkpoint, str | Path):
+        raise TypeError(f"checkpoint must be a path, got {_check.shown(checkpoint)}")
     loop = _Loop(
         as_batches(batches), as_schedule(learning_rate), as_optimiser(optimiser),
         _check.real("loss_factor", loss_factor, above=0.0), checked_grid(record, steps),

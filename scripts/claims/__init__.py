@@ -8,6 +8,7 @@ from claims.base import Claim
 def all_claims() -> list[Claim]:
     """Every claim, linear attention first."""
     from claims import (
+        batched,
         beyond,
         data,
         decomposable,
@@ -76,6 +77,9 @@ def all_claims() -> list[Claim]:
         beyond.stability_of_all,
         heads_optimum.optimum_of_all_heads,
         tokens.real_tokens,
+        batched.kernels,
+        batched.flows,
+        batched.batching,
     ]
 
 

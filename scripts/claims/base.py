@@ -23,10 +23,14 @@ PERTURBATION = 1.01
 
 @dataclass(frozen=True)
 class Settings:
-    """How thoroughly to check. `full` takes more seeds, longer ladders and larger samples."""
+    """How thoroughly to check. `full` takes more seeds, longer ladders and larger samples.
+
+    `backend` says on which arrays the claims about batches run: numpy, cupy or strict.
+    """
 
     full: bool = False
     seed: int = 0
+    backend: str = "numpy"
 
     def choose(self, quick: Any, full: Any) -> Any:
         """`full` in a full run, else `quick`."""

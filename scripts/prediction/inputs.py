@@ -63,11 +63,13 @@ def _read_binary(path: Path, key: str | None, where: str) -> Any:
     import numpy as np
 
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            return loaded
-        with loaded:
-            return loaded[_key(loaded.files, key, where)]
+        # Opened here: NumPy leaves open what turns out to be damaged.
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                return loaded
+            with loaded:
+                return loaded[_key(loaded.files, key, where)]
     except OSError as error:
         if error.strerror:
             raise console.InputError(f"{where}: {error.strerror}") from error

@@ -7,17 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import analytic
+from numerics import strategies
 
 positive = st.floats(0.05, 20.0)
 lengths = st.floats(1.0, 1e4)
 noises = st.floats(0.0, 5.0)
 
 
-@st.composite
-def spectra(draw, largest=6):
-    size = draw(st.integers(1, largest))
-    numbers = st.lists(positive, min_size=size, max_size=size)
-    return np.array(draw(numbers)), np.array(draw(numbers))
+def spectra(largest=6):
+    """λ and ω (D,), equal eigenvalues among them."""
+    return st.integers(1, largest).flatmap(
+        lambda size: st.tuples(*[strategies.spectra(size, smallest=0.05, largest=20.0)] * 2)
+    )
 
 
 @given(spectra(), lengths, noises)

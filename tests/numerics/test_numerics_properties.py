@@ -1,7 +1,6 @@
 """Properties that hold for every task, model and state, on examples that Hypothesis draws.
 
-The strategies are named after what they draw and build it from its parts, so that nothing is
-rejected; they are tested at the end.
+What they are drawn from is `numerics.strategies`, which has tests of its own.
 """
 
 import numpy as np
@@ -11,9 +10,7 @@ from hypothesis import strategies as st
 
 from numerics import (
     AttentionSystem,
-    LinearTask,
     MergedAttention,
-    SeparateAttention,
     TokenTask,
     dense_moments,
     gradient,
@@ -22,65 +19,19 @@ from numerics import (
     matrix_loss,
     minimiser,
     population_moments,
-    random_rotation,
-    sample_sequences,
     stability,
+    strategies,
 )
 from tests.numerics.support import EPS, assert_same, permuted_heads
 
-seeds = st.integers(0, 2**32 - 1)
-dimensions = st.integers(1, 4)
-noises = st.one_of(st.just(0.0), st.floats(0.01, 1.0))
-context_lengths = st.one_of(
-    st.integers(1, 50), st.lists(st.integers(1, 50), min_size=1, max_size=4)
-)
-
-
-def spectra(size, low=0.2, high=2.0):
-    """Positive numbers within a factor of ten, repeated ones included."""
-    return st.lists(st.sampled_from([1.0]) | st.floats(low, high), min_size=size, max_size=size)
-
-
-@st.composite
-def spd_matrices(draw, size, low=0.2):
-    """Q diag(λ) Qᵀ with its spectrum within [low, 2]."""
-    Q = random_rotation(size, rng=draw(seeds))
-    matrix = (Q * np.array(draw(spectra(size, low)))) @ Q.T
-    return (matrix + matrix.T) / 2
-
-
-@st.composite
-def linear_tasks(draw, size=dimensions):
-    D = draw(size)
-    return LinearTask(draw(spd_matrices(D)), draw(context_lengths), draw(spd_matrices(D)),
-                      draw(noises))  # fmt: skip
-
-
-@st.composite
-def token_tasks(draw, size=dimensions):
-    """Skewed rows, among them the axes, so that no direction is empty."""
-    D, extra = draw(size), draw(st.integers(1, 5))
-    rows = np.random.default_rng(draw(seeds)).exponential(size=(extra, D)) - 0.5
-    tokens = np.concatenate([np.eye(D), rows])
-    return TokenTask(tokens, draw(context_lengths), draw(spd_matrices(D)), draw(noises))
-
-
-tasks = linear_tasks() | token_tasks()
-
-
-@st.composite
-def models(draw, dimension):
-    heads = draw(st.integers(1, 3))
-    if draw(st.booleans()):
-        return MergedAttention(dimension, heads)
-    return SeparateAttention(dimension, heads, draw(st.integers(1, 3)))
+seeds, tasks = strategies.seeds(), strategies.linear_tasks() | strategies.token_tasks()
 
 
 @st.composite
 def trained(draw, tasks=tasks, scale=0.5):
     """A task's moments, a model of its dimension and a state of order `scale`."""
     task = draw(tasks)
-    model = draw(models(task.dimension))
+    model = draw(strategies.linear_models(task.dimension))
     theta = scale * np.random.default_rng(draw(seeds)).standard_normal(model.size)
     return population_moments(task), model, theta
 
@@ -205,29 +156,13 @@ def test_flows_commute_with_rotation_and_renumbering(case, seed):
 
 
 @settings(max_examples=10)
-@given(linear_tasks(), st.integers(1, 4))
+@given(strategies.linear_tasks(), st.integers(1, 4))
 def test_zero_of_merged_attention_escapes_once_per_head(task, heads):
     moments = population_moments(task)
     model = MergedAttention(task.dimension, heads)
     result = stability(AttentionSystem(model, moments), np.zeros(model.size))
     assert result.index == heads
     assert result.escape_rate == pytest.approx(np.linalg.norm(moments.correlation), rel=1e-12)
-
-
-@given(dimensions.flatmap(spd_matrices))
-def test_strategy_spd_matrices(matrix):
-    assert (matrix == matrix.T).all()
-    values = np.linalg.eigvalsh(matrix)
-    assert values.min() > 0.2 - 1e-12
-    assert values.max() < 2 + 1e-12
-
-
-@given(tasks)
-def test_strategy_tasks(task):
-    assert 1 <= task.dimension <= 4
-    assert 0 < task.inverse_context_length <= 1
-    assert 0 <= task.noise <= 1
-    assert len(sample_sequences(task, 2, rng=0)) == 2
 
 
 @given(trained())

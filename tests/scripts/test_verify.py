@@ -57,7 +57,7 @@ def test_report_is_self_contained(report):
 def test_ids_are_unique_and_complete():
     ids = [claim.id for claim in all_claims()]
     assert len(set(ids)) == len(ids)
-    expected = {("L", 21), ("S", 14), ("B", 6)}
+    expected = {("L", 21), ("S", 14), ("B", 6), ("G", 3)}
     assert {f"{letter}{i}" for letter, last in expected for i in range(1, last + 1)} == set(ids)
 
 

@@ -1,0 +1,1 @@
+"""The pages in docs/: what is generated in them, and from what."""
