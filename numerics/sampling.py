@@ -141,6 +141,16 @@ def sample_chunks(
         yield sample_sequences(task, min(chunk, count - start), rng=generator)
 
 
+def take_sequences(sequences: Sequences, rows: NDArray[Any]) -> Sequences:
+    """The sequences of some rows, by index or mask.
+
+    >>> sample = sample_sequences(LinearTask([[1.0]], 3), 5, rng=0)
+    >>> len(take_sequences(sample, np.array([0, 4])))
+    2
+    """
+    return Sequences(**{name: array[rows] for name, array in vars(sequences).items()})
+
+
 @guarded
 def antithetic(sequences: Sequences) -> Sequences:
     """Each sequence together with its mirror image (y, y_q) ↦ (−y, −y_q).

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
 from numerics._guard import guarded
-from numerics.sampling import Sequences
+from numerics.sampling import Sequences, take_sequences
 
 Array = NDArray[Any]
 
@@ -57,15 +57,8 @@ def token_blocks(sequences: Sequences) -> list[tuple[Array, Array]]:
     blocks = []
     for length in np.unique(sequences.lengths):
         rows = sequences.lengths == length
-        part = replace(
-            sequences,
-            x=sequences.x[rows, :length],
-            y=sequences.y[rows, :length],
-            query=sequences.query[rows],
-            target=sequences.target[rows],
-            lengths=sequences.lengths[rows],
-            w=sequences.w[rows],
-        )
+        part = take_sequences(sequences, rows)
+        part = replace(part, x=part.x[:, :length], y=part.y[:, :length])
         blocks.append((tokens_of(part), part.target))
     return blocks
 

@@ -19,7 +19,7 @@ from numerics.layers.base import Layer
 from numerics.layers.system import LayerSystem
 from numerics.moments import moments_of_sequences
 from numerics.multitask import MultiTask, sample_multitask
-from numerics.sampling import Sequences, sample_sequences
+from numerics.sampling import Sequences, sample_sequences, take_sequences
 from numerics.systems import Attention, AttentionSystem, Trainable
 from numerics.tasks import LinearTask, Task, TokenTask
 
@@ -218,8 +218,7 @@ def _sampler(task: Task | MultiTask | Sampler) -> Sampler:
 def _take(data: Data, rows: Array) -> Data:
     if not isinstance(data, Sequences):
         return data[0][rows], data[1][rows]
-    fields = ("x", "y", "query", "target", "lengths", "w")
-    return replace(data, **{name: getattr(data, name)[rows] for name in fields})
+    return take_sequences(data, rows)
 
 
 def _cast(data: Sequences, dtype: Any) -> Sequences:
