@@ -54,6 +54,8 @@ def token_blocks(sequences: Sequences) -> list[tuple[Array, Array]]:
     >>> [tokens.shape[1:] for tokens, _ in token_blocks(sample)]
     [(3, 2), (5, 2)]
     """
+    if (sequences.lengths == sequences.x.shape[1]).all():
+        return [(tokens_of(sequences), sequences.target)]  # the usual case, without a copy of rows
     blocks = []
     for length in np.unique(sequences.lengths):
         rows = sequences.lengths == length
