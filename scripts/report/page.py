@@ -38,7 +38,7 @@ def html(records: Sequence[Record], settings: dict[str, str]) -> str:
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>iclflow: claims</title><style>{CSS}</style></head><body>
-<h1>In-context learning in linear attention: every claim, checked</h1>
+<h1>In-context learning in attention: every claim, checked</h1>
 <p class="lead">{escape(summary(records))}.</p>
 <dl>{facts}</dl>
 <div class="wide"><table><thead><tr><th>id</th><th>statement</th><th>source</th><th>predicted</th>
