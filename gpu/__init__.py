@@ -8,7 +8,7 @@ constants, schedules, initial weights and single runs, and everything here start
 This package owns the batched kernels (loss, velocity, Jacobian, conserved quantities, training
 steps), the batched integrators of `gpu.integrate`, and the record `Ensemble`. A function has the
 name of its twin in `numerics` and is tested against it row by row. The closed forms of `analytic`
-take any array as they are.
+take any array that names its own library as the standard says, which PyTorch's tensors do not.
 
 >>> import numpy as np
 >>> from numerics import LinearTask, SeparateAttention
@@ -22,7 +22,8 @@ from gpu.descent import gradient_descent
 from gpu.drops import crossing_times, drop_times
 from gpu.ensemble import Ensemble
 from gpu.flow import gradient_flow, system_flow
-from gpu.layers import LayerMomentsSystem, LayerSystem
+from gpu.layers.moments import LayerMomentsSystem
+from gpu.layers.system import LayerSystem
 from gpu.moments import (
     DenseMoments,
     DiagonalMoments,

@@ -16,6 +16,10 @@ Array = Any
 """An array of NumPy, CuPy or another library of the array API standard."""
 
 _NUMPY = array_api_compat.array_namespace(np.empty(0))
+# NumPy 2.0 has no `device`: it reads what lies in the host's memory, and refuses the rest.
+_TO_CPU: dict[str, Any] = (
+    {"device": "cpu"} if np.lib.NumpyVersion(np.__version__) >= "2.1.0" else {}
+)
 
 
 def namespace(*arrays: Array) -> Any:
@@ -91,7 +95,9 @@ def to_host(value: Array) -> np.ndarray:
         return value
     if array_api_compat.is_cupy_array(value):
         return np.asarray(value.get())
-    return np.from_dlpack(value, device="cpu")
+    if array_api_compat.is_torch_array(value):
+        return np.asarray(value.detach().cpu())
+    return np.from_dlpack(value, **_TO_CPU)
 
 
 def device(value: Array) -> Any:
@@ -99,10 +105,21 @@ def device(value: Array) -> Any:
     return array_api_compat.device(value)
 
 
+def on_host(value: Array) -> bool:
+    """Whether an array lies in the host's memory, as those of CuPy and on PyTorch's CUDA do not.
+
+    >>> on_host(np.ones(2))
+    True
+    """
+    if array_api_compat.is_torch_array(value):
+        return bool(value.device.type == "cpu")
+    return not array_api_compat.is_cupy_array(value)
+
+
 def like(reference: Array, value: Any) -> Array:
     """Numbers of the host as an array of the reference's library, dtype and device."""
     xp = namespace(reference)
-    return xp.asarray(np.asarray(value), dtype=reference.dtype, device=device(reference))
+    return xp.asarray(_plain(value), dtype=reference.dtype, device=device(reference))
 
 
 def placed(values: Any, xp: Any, dtype: Any, device: Any) -> Array:
@@ -112,7 +129,12 @@ def placed(values: Any, xp: Any, dtype: Any, device: Any) -> Array:
     except (AttributeError, TypeError):
         raise TypeError(f"xp must be an array library such as numpy or cupy, got {xp!r}") from None
     dtype = library.float64 if dtype is None else dtype
-    return library.asarray(np.asarray(values), dtype=dtype, device=device)
+    return library.asarray(_plain(values), dtype=dtype, device=device)
+
+
+def _plain(values: Any, dtype: Any = None) -> np.ndarray:
+    """An array of the host as PyTorch too can read it: laid out in order, and writeable."""
+    return np.require(values, dtype, ["C", "W"])
 
 
 def unit(reference: Array, n: int) -> Array:
@@ -122,7 +144,7 @@ def unit(reference: Array, n: int) -> Array:
 
 def index(reference: Array, value: Any) -> Array:
     """Numbers of the host as an index array beside the reference."""
-    return namespace(reference).asarray(np.asarray(value, np.int64), device=device(reference))
+    return namespace(reference).asarray(_plain(value, np.int64), device=device(reference))
 
 
 def contiguous(value: Array, axes: tuple[int, ...]) -> Array:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from gpu._arrays import Array, namespace, product, transposed, unit
 from numerics import MergedAttention
 
-Residual = Callable[[Array], Array]
+Linear = Callable[[Array], Array]
 
 
 class MergedKernel:
@@ -31,17 +31,35 @@ class MergedKernel:
 
     def matrix(self, state: Array) -> Array:
         """M (D, D, rows)."""
-        v, U = self.blocks(state)
-        D = self.model.dimension
-        return namespace(state).reshape(product(v[None, :, :], U), (D, D, state.shape[1]))
+        return self._sum(*self.blocks(state))
 
-    def velocity(self, state: Array, residual: Residual) -> Array:
+    def _sum(self, v: Array, U: Array) -> Array:
+        """Σ_h v_h U_h, (D, D, rows)."""
+        D = self.model.dimension
+        return namespace(v).reshape(product(v[None, :, :], U), (D, D, v.shape[1]))
+
+    def velocity(self, state: Array, residual: Linear) -> Array:
         """`τ v̇_h = ⟨U_h, G⟩`, `τ U̇_h = v_h G` ([L] Eq. 6–8)."""
-        xp, (v, U) = namespace(state), self.blocks(state)
-        rows = state.shape[1]
-        G = xp.reshape(residual(self.matrix(state)), (1, U.shape[1], rows))
-        dU = xp.reshape(v[:, None, :] * G, (self.size - self.model.heads, rows))
-        return xp.concat([xp.sum(U * G, axis=1), dU], axis=0)
+        v, U = self.blocks(state)
+        G = self._flat(residual(self.matrix(state)))
+        return self._joined(U * G, v[:, None, :] * G)
+
+    def jvp(self, state: Array, direction: Array, residual: Linear, quadratic: Linear) -> Array:
+        """Derivative of the velocity along a direction, for M ↦ G and M ↦ E[zzᵀ]·M."""
+        (v, U), (dv, dU) = self.blocks(state), self.blocks(direction)
+        change = self._sum(dv, U) + self._sum(v, dU)
+        G, dG = self._flat(residual(self._sum(v, U))), -self._flat(quadratic(change))
+        by_matrix = dv[:, None, :] * G + v[:, None, :] * dG
+        return self._joined(dU * G + U * dG, by_matrix)
+
+    def _flat(self, G: Array) -> Array:
+        """G (D, D, rows) beside the matrices of the heads, (1, D², rows)."""
+        return namespace(G).reshape(G, (1, -1, G.shape[2]))
+
+    def _joined(self, by_value: Array, by_matrix: Array) -> Array:
+        """A state from terms (H, D², rows) that add up to each v_h, and those of each U_h."""
+        xp, rows = namespace(by_value), by_value.shape[2]
+        return xp.concat([xp.sum(by_value, axis=1), xp.reshape(by_matrix, (-1, rows))], axis=0)
 
     def tangent(self, state: Array) -> Array:
         """∂M/∂θ (D, D, size, rows)."""

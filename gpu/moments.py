@@ -154,6 +154,11 @@ class DenseMoments(BatchedMoments):
         return namespace(B).reshape(product(self._feature_last, flat), B.shape)
 
 
+Task = numerics.LinearTask | numerics.TokenTask
+Moments = numerics.FactoredMoments | numerics.DiagonalMoments | numerics.DenseMoments
+Source = Task | Moments | numerics.LinearLayerMoments | numerics.MultiTask
+"""What makes one row of moments."""
+
 _KINDS: dict[type, tuple[type, tuple[str, ...]]] = {
     numerics.FactoredMoments: (FactoredMoments, ("second_moment", "covariance")),
     numerics.DiagonalMoments: (DiagonalMoments, ("weights",)),
@@ -163,15 +168,16 @@ _KINDS: dict[type, tuple[type, tuple[str, ...]]] = {
 
 
 def stack_moments(
-    sources: Iterable[Any], *, xp: Any = np, dtype: Any = None, device: Any = None
+    sources: Source | Iterable[Source], *, xp: Any = np, dtype: Any = None, device: Any = None
 ) -> Any:
     """Moments of many runs, one row for each source; a single source stands for all rows.
 
     Parameters
     ----------
-    sources : iterable
+    sources : source or iterable of sources
         Tasks (`numerics.LinearTask`, `TokenTask`: their population moments), any moments of
         `numerics`, `numerics.LinearLayerMoments`, or `numerics.MultiTask` for [S]'s spectral loss.
+        A source alone is the one row that stands for all.
         Spectra, noise and context lengths may differ from row to row; sizes may not. Factored and
         dense moments together become dense.
     xp : module
@@ -198,7 +204,7 @@ def stack_moments(
     >>> stacked.rows, stacked.energy.tolist()
     (3, [0.5, 1.0, 2.0])
     """
-    given = [sources] if isinstance(sources, _SOURCES) else list(sources)
+    given = _listed(sources)
     if not given:
         raise ValueError("sources must hold at least one task or moments, got none")
     put = partial(placed, xp=xp, dtype=dtype, device=device)
@@ -215,18 +221,23 @@ def stack_moments(
 
 Put = Callable[[Any], Array]
 
-_TASKS = (numerics.LinearTask, numerics.TokenTask)
-_SOURCES = (*_TASKS, *_KINDS, numerics.MultiTask)
+_WANTED = "tasks or moments of numerics"
+
+
+def _listed(sources: Any) -> list[Any]:
+    if isinstance(sources, Source):
+        return [sources]
+    if not isinstance(sources, Iterable):
+        raise TypeError(f"sources must be {_WANTED}, one or many, got {type(sources).__name__}")
+    return list(sources)
 
 
 def _moments(source: Any) -> Any:
-    if isinstance(source, _TASKS):
+    if isinstance(source, Task):
         return numerics.population_moments(source)
     if type(source) not in _KINDS:
-        raise TypeError(
-            "sources must hold tasks or moments of numerics, all of one model, "
-            f"got {type(source).__name__}"
-        )
+        kind = type(source).__name__
+        raise TypeError(f"sources must hold {_WANTED}, all of one model, got {kind}")
     return source
 
 

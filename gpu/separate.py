@@ -11,7 +11,7 @@ from collections.abc import Callable
 from gpu._arrays import Array, namespace, product, transposed, unit
 from numerics import SeparateAttention
 
-Residual = Callable[[Array], Array]
+Linear = Callable[[Array], Array]
 
 
 class SeparateKernel:
@@ -51,16 +51,31 @@ class SeparateKernel:
         v, K, Q = self.blocks(state)
         return product(transposed(self._times_value(v, K)), Q)
 
-    def velocity(self, state: Array, residual: Residual) -> Array:
+    def velocity(self, state: Array, residual: Linear) -> Array:
         """`τ v̇ = Σ_r kᵀ G q`, `τ k̇ = v G q`, `τ q̇ = v Gᵀ k` ([L] Eq. 14)."""
-        xp, (v, K, Q) = namespace(state), self.blocks(state)
+        v, K, Q = self.blocks(state)
         vK = self._times_value(v, K)
         G = residual(product(transposed(vK), Q))
         GQ = product(Q, transposed(G))
-        flat = (self.model.pairs * self.model.dimension, state.shape[1])
-        keys, queries = self._times_value(v, GQ), product(vK, G)
-        parts = [self._by_head(K * GQ), xp.reshape(keys, flat), xp.reshape(queries, flat)]
-        return xp.concat(parts, axis=0)
+        return self._joined(K * GQ, self._times_value(v, GQ), product(vK, G))
+
+    def jvp(self, state: Array, direction: Array, residual: Linear, quadratic: Linear) -> Array:
+        """Derivative of the velocity along a direction, for M ↦ G and M ↦ E[zzᵀ]·M."""
+        (v, K, Q), (dv, dK, dQ) = self.blocks(state), self.blocks(direction)
+        vK = self._times_value(v, K)
+        change = self._times_value(dv, K) + self._times_value(v, dK)
+        G = residual(product(transposed(vK), Q))
+        dG = -quadratic(product(transposed(change), Q) + product(transposed(vK), dQ))
+        GQ = product(Q, transposed(G))
+        dGQ = product(dQ, transposed(G)) + product(Q, transposed(dG))
+        keys = self._times_value(dv, GQ) + self._times_value(v, dGQ)
+        return self._joined(dK * GQ + K * dGQ, keys, product(change, G) + product(vK, dG))
+
+    def _joined(self, by_value: Array, keys: Array, queries: Array) -> Array:
+        """A state from terms (P, D, rows) that add up to each v_h, and those of keys, queries."""
+        xp, rows = namespace(keys), keys.shape[2]
+        flat = (xp.reshape(part, (-1, rows)) for part in (keys, queries))
+        return xp.concat([self._by_head(by_value), *flat], axis=0)
 
     def _owners(self, state: Array) -> Array:
         """1 where a pair belongs to a head, else 0, (H, P)."""

@@ -65,8 +65,7 @@ class SpectralProblem:
     def task_losses(self, state: Array) -> Array:
         """The share of each task in ℓ, (I, rows)."""
         omega, mu = self._combined(state)
-        xp = namespace(state)
-        kernel = xp.exp(product(omega, transposed(omega)))
+        xp, kernel = namespace(state), _kernel(omega)
         missing = self._missing(omega, mu)
         noise = xp.sum(mu * product(kernel, mu), axis=0)
         return self._signal * self._by_task(missing * missing) + self._noise * noise
@@ -78,19 +77,48 @@ class SpectralProblem:
     def _combined_velocity(self, omega: Array, mu: Array) -> tuple[Array, Array]:
         """−½ ∂ℓ/∂ω (H, d, rows) and −½ ∂ℓ/∂μ (H, I, rows)."""
         missing = self._spread * self._missing(omega, mu)
-        kernel = namespace(mu).exp(product(omega, transposed(omega)))
+        kernel = _kernel(omega)
         by_mu = self._by_task(missing * omega) - product(kernel, mu) * self._noise
         pull = kernel * product(mu * self._noise, transposed(mu))
         return self._by_entry(mu) * missing - product(pull, omega), by_mu
 
     def velocity(self, state: Array) -> Array:
         """−½ ∂ℓ/∂θ (size, rows)."""
+        return self._pullback(state, *self._combined_velocity(*self._combined(state)))
+
+    def _pullback(self, state: Array, by_omega: Array, by_mu: Array) -> Array:
+        """Derivatives by θ (size, rows) from those by ω and μ; bilinear in θ and them."""
         xp, (o, v, k, q) = namespace(state), self._parts(state)
-        by_omega, by_mu = self._combined_velocity(self._scale * (k * q), o * v)
         by_omega = self._scale * by_omega
         pairs = ((v, by_mu), (o, by_mu), (q, by_omega), (k, by_omega))
         flat = (-1, state.shape[1])
         return xp.concat([xp.reshape(part * g, flat) for part, g in pairs], axis=0)
+
+    def jvp(self, state: Array, direction: Array) -> Array:
+        """Derivative of the velocity along a direction of each row, (size, rows)."""
+        (o, v, k, q), (do, dv, dk, dq) = self._parts(state), self._parts(direction)
+        omega, mu = self._combined(state)
+        d_omega, d_mu = self._scale * (dk * q + k * dq), do * v + o * dv
+        along = self._combined_jvp(omega, mu, d_omega, d_mu)
+        by_omega, by_mu = self._combined_velocity(omega, mu)
+        return self._pullback(state, *along) + self._pullback(direction, by_omega, by_mu)
+
+    def _combined_jvp(
+        self, omega: Array, mu: Array, d_omega: Array, d_mu: Array
+    ) -> tuple[Array, Array]:
+        """Derivatives of `_combined_velocity` as ω and μ move by d_omega and d_mu."""
+        xp, noise, kernel = namespace(mu), self._noise, _kernel(omega)
+        spread, d_spread = self._by_entry(mu), self._by_entry(d_mu)
+        missing = self._spread * self._missing(omega, mu)
+        d_missing = -self._spread * xp.sum(d_spread * omega + spread * d_omega, axis=0)
+        overlap = product(d_omega, transposed(omega))
+        d_kernel = kernel * (overlap + transposed(overlap))
+        pull, meet = product(mu * noise, transposed(mu)), product(d_mu * noise, transposed(mu))
+        d_pull = d_kernel * pull + kernel * (meet + transposed(meet))
+        d_noise = (product(d_kernel, mu) + product(kernel, d_mu)) * noise
+        by_mu = self._by_task(d_missing * omega + missing * d_omega) - d_noise
+        by_omega = d_spread * missing + spread * d_missing
+        return by_omega - product(d_pull, omega) - product(kernel * pull, d_omega), by_mu
 
     def jacobian(self, state: Array) -> Array:
         """Derivative of the velocity, −½ Hessian of ℓ, (size, size, rows)."""
@@ -115,7 +143,7 @@ class SpectralProblem:
     def _combined_jacobian(self, omega: Array, mu: Array) -> Array:
         """−½ Hessian of ℓ by (μ, ω), (H(I + d), H(I + d), rows)."""
         xp, H, rows = namespace(mu), self.model.heads, mu.shape[2]
-        kernel = xp.exp(product(omega, transposed(omega)))
+        kernel = _kernel(omega)
         n, m = H * self.model.tasks, H * self.model.dimension
         mm = xp.reshape(self._by_mu_mu(kernel, omega), (n, n, rows))
         mw = xp.reshape(self._by_mu_omega(kernel, omega, mu), (n, m, rows))
@@ -172,6 +200,11 @@ class SpectralProblem:
     def take(self, rows: Array) -> SpectralProblem:
         """The problem of some rows."""
         return SpectralProblem(self.model, self.moments.take(rows))
+
+
+def _kernel(omega: Array) -> Array:
+    """e^⟨ω^h, ω^g⟩, (H, H, rows)."""
+    return namespace(omega).exp(product(omega, transposed(omega)))
 
 
 class SpectralSystem(JacobianSystem):

@@ -1,6 +1,7 @@
 """Gradient systems over many runs: models and moments, bound into loss, velocity and Jacobian.
 
-The velocity is −½ ∂L/∂θ of each row, the Jacobian (∂B/∂θ)ᵀG − Bᵀ E[zzᵀ] B with B = ∂M/∂θ.
+The velocity is −½ ∂L/∂θ of each row, the Jacobian (∂B/∂θ)ᵀG − Bᵀ E[zzᵀ] B with B = ∂M/∂θ; `jvp`
+is its product with one direction of each row, at the cost of two or three velocities.
 `System` is what a caller sees, rows first; its `problem` is the same rows last, as the integrators
 of `gpu.integrate` read it.
 """
@@ -37,6 +38,9 @@ class Problem(Protocol):
     def velocity(self, state: Array) -> Array:
         """−½ ∂L/∂θ (size, rows), a fresh array."""
 
+    def jvp(self, state: Array, direction: Array) -> Array:
+        """Derivative of the velocity along a direction of each row, (size, rows)."""
+
     def invariants(self, state: Array) -> Array:
         """Conserved quantities (n, rows)."""
 
@@ -58,6 +62,11 @@ class AttentionProblem:
     def velocity(self, state: Array) -> Array:
         """−½ ∂L/∂θ (size, rows)."""
         return self._kernel.velocity(state, self.moments.residual_last)
+
+    def jvp(self, state: Array, direction: Array) -> Array:
+        """Derivative of the velocity along a direction of each row, (size, rows)."""
+        moments = self.moments
+        return self._kernel.jvp(state, direction, moments.residual_last, moments.quadratic_last)
 
     def jacobian(self, state: Array) -> Array:
         """Derivative of the velocity, (size, size, rows)."""
@@ -109,6 +118,26 @@ class System:
     def velocity(self, theta: Array) -> Array:
         """−½ ∂L/∂θ (rows, size)."""
         return self._through(self.problem.velocity, theta)
+
+    def jvp(self, theta: Array, direction: Array) -> Array:
+        """Derivative of the velocity along a direction of each row, (rows, size).
+
+        Costs two or three velocities: the Jacobian is never formed.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the direction is not of θ's shape, library, dtype and device.
+        """
+        theta = self.checked("theta", theta)
+        _arrays.states("direction", direction, self.size)
+        _arrays.same_kind("direction", direction, "theta", theta)
+        if direction.shape[0] != theta.shape[0]:
+            raise ValueError(
+                f"direction has {direction.shape[0]} rows, which is not the {theta.shape[0]} "
+                "of theta"
+            )
+        return rows_first(self.problem.jvp(rows_last(theta), rows_last(direction)))
 
     def invariants(self, theta: Array) -> Array:
         """Conserved quantities (rows, n)."""

@@ -18,6 +18,7 @@ ALLOWED = {
     "numerics/training": {"numpy", "numerics"},
     "gpu": {"array_api_compat", "numpy", "numerics", "gpu"},
     "gpu/integrate": {"array_api_compat", "numpy", "numerics", "gpu"},
+    "gpu/layers": {"array_api_compat", "numpy", "numerics", "gpu"},
 }
 EXTRA = {"numerics/strategies.py": {"hypothesis"}}  # imported by tests alone
 STANDARD = set(__import__("sys").stdlib_module_names)

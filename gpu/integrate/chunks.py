@@ -11,13 +11,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from gpu._arrays import Array, namespace
+import array_api_compat
+
+from gpu._arrays import Array, namespace, on_host
 
 # On a host more rows at once gain little, and the states leave the cache. A flow of ATTN_S of 37
 # components takes the explicit pair 5.1, 3.8, 3.2 and 2.9 µs of one core per row and step with 125,
 # 250, 333 and 1,000 rows, and no less with 2,000; at size 36 the implicit method takes 101, 68 and
 # 49 with 64, 128 and 256.
-_HOST_NUMBERS = {"explicit": 40_000, "implicit": 36 * 36 * 256}
+_HOST_NUMBERS = {"explicit": 40_000, "Chebyshev": 40_000, "implicit": 36 * 36 * 256}
 _UNKNOWN = 2**31
 
 
@@ -27,15 +29,18 @@ def numbers_per_weight(size: int, recorded: int, method: str) -> int:
     >>> numbers_per_weight(36, 0, "explicit"), numbers_per_weight(36, 100, "implicit")
     (16, 324)
     """
-    own = 16 if method == "explicit" else 16 + 3 * size
+    own = 16 + 3 * size if method == "implicit" else 16
     return own + 2 * recorded
 
 
 def free_memory(state: Array) -> int:
     """Bytes that a run may take: half of what the device or the host has free now."""
     xp = namespace(state)
-    if hasattr(xp, "cuda"):
+    if array_api_compat.is_cupy_namespace(xp):
         return int(xp.cuda.runtime.memGetInfo()[0]) // 2
+    if not on_host(state):  # of PyTorch, whose other devices do not say
+        known = state.device.type == "cuda"
+        return int(xp.cuda.mem_get_info(state.device)[0]) // 2 if known else _UNKNOWN
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (AttributeError, ValueError, OSError):
@@ -48,9 +53,9 @@ def rows_at_once(state: Array, recorded: int, method: str, memory: int | None) -
     room = free_memory(state) if memory is None else memory
     per_row = size * numbers_per_weight(size, recorded, method) * (xp.finfo(state.dtype).bits // 8)
     fits = max(1, min(rows, room // per_row))
-    if hasattr(xp, "cuda"):
+    if not on_host(state):
         return fits
-    per_row_numbers = size if method == "explicit" else size * size
+    per_row_numbers = size * size if method == "implicit" else size
     return min(fits, max(64, _HOST_NUMBERS[method] // per_row_numbers))
 
 

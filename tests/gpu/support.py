@@ -1,12 +1,13 @@
 """Array libraries that the tests of `gpu` run on, and comparisons with host arrays.
 
 `array-api-strict` stands in for a device: its "device1" refuses to become a NumPy array unasked,
-and on "device2" a missing dtype gives float32.
+and on "device2" a missing dtype gives float32. PyTorch's tensors lie on the CPU.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import array_api_strict
@@ -41,6 +42,10 @@ class Place:
             import cupy
 
             return cupy
+        if self.name == "torch":
+            import array_api_compat.torch as torch
+
+            return torch
         return array_api_strict if self.name.startswith("device") else np
 
     @property
@@ -63,12 +68,14 @@ class Place:
             array = np.array(values, dtype=dtype)
             array.flags.writeable = not self.frozen
             return array
-        return self.xp.asarray(np.asarray(values), dtype=self.dtype(dtype), device=self.device)
+        host = np.array(values, order="C")  # PyTorch reads no array of negative strides
+        return self.xp.asarray(host, dtype=self.dtype(dtype), device=self.device)
 
     def holds(self, array: Any, dtype: str = "float64") -> bool:
         """Whether an array is of this library, dtype and device."""
         if self.xp is not array_api_strict:
-            return isinstance(array, self.xp.ndarray) and array.dtype == self.dtype(dtype)
+            kind = self.xp.Tensor if self.name == "torch" else self.xp.ndarray
+            return isinstance(array, kind) and array.dtype == self.dtype(dtype)
         return array.dtype == self.dtype(dtype) and array.device == self.device
 
 
@@ -78,6 +85,11 @@ PLACES = [
     pytest.param(Place("read-only numpy", frozen=True), id="read-only"),
     pytest.param(Place("device1"), id="device1"),
     pytest.param(Place("device2"), id="device2"),
+    pytest.param(
+        Place("torch"),
+        id="torch",
+        marks=pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed"),
+    ),
     pytest.param(
         Place("cupy"),
         id="cupy",

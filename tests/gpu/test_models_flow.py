@@ -186,6 +186,33 @@ def test_a_layer_flows_without_a_jacobian():
         gpu.system_flow(system, theta, 1.0, method="implicit")
 
 
+@pytest.mark.parametrize("rank", [None, 1])
+def test_a_linear_layer_by_moments_flows_by_either_method(rank):
+    layer = numerics.AttentionLayer(2, 2, rank, divide_by_context=True)
+    task = numerics.LinearTask(np.diag([0.8, 1.2]), 20)
+    drawn = [numerics.sample_sequences(task, 300, rng=i) for i in range(2)]
+    given = [
+        numerics.linear_layer_moments([(numerics.tokens_of(s), s.target)], divide_by_context=True)
+        for s in drawn
+    ]
+    system = gpu.LayerMomentsSystem(layer, gpu.stack_moments(given))
+    theta = gpu.initial_weights(layer, 0.1, range(2))
+    grid = np.linspace(0.0, 40.0, 9)
+    runs = {
+        method: gpu.system_flow(system, theta, 40.0, times=grid, method=method, **TOLERANCES)
+        for method in ("explicit", "implicit")
+    }
+    twins = [
+        numerics.system_flow(numerics.LayerMomentsSystem(layer, m), row, 40.0, times=grid)
+        for m, row in zip(given, theta, strict=True)
+    ]
+    for run in runs.values():
+        assert run.status == ("finished",) * 2
+        for i, one in enumerate(twins):
+            assert np.abs(run.states[i] - one.states).max() < ALLOWED
+    assert (runs["implicit"].loss[:, -1] < 0.5 * runs["implicit"].loss[:, 0]).all()
+
+
 def test_what_is_out_of_range_is_refused_by_name():
     model = MODELS[0]
     stacked, theta = gpu.stack_moments(moments()), weights(model)

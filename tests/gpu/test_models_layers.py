@@ -67,7 +67,7 @@ def test_a_linear_layer_by_moments_is_its_twin_in_every_row(layer, place):
     for given in (moments, moments[:1]):
         system = gpu.LayerMomentsSystem(layer, gpu.stack_moments(given, **place.options))
         twins = [LayerMomentsSystem(layer, m) for m in (given * ROWS)[:ROWS]]
-        for name in FUNCTIONS:
+        for name in (*FUNCTIONS, "jacobian"):
             found = getattr(system, name)(place.put(theta))
             assert place.holds(found), name
             assert_close(found, twin(name, twins, theta))
@@ -85,11 +85,13 @@ def test_float32_stays_float32(layer, place):
         moments = [linear_layer_moments([part], divide_by_context=True) for part in parts]
         stacked = gpu.stack_moments(moments, dtype=place.dtype("float32"), **place.options)
         systems.append(gpu.LayerMomentsSystem(layer, stacked))
+        single = [LayerMomentsSystem(layer, m) for m in moments]
     for system in systems:
-        for name in FUNCTIONS:
+        for name in FUNCTIONS + ["jacobian"] * isinstance(system, gpu.LayerMomentsSystem):
             found = getattr(system, name)(place.put(theta, "float32"))
             assert place.holds(found, "float32"), name
-            assert_close(found, twin(name, twins, theta))
+            by = single if name == "jacobian" else twins
+            assert_close(found, twin(name, by, theta))
 
 
 @pytest.mark.parametrize("scale", [1e3, 1e5])
