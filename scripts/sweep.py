@@ -48,7 +48,10 @@ def computed(cases: Cases, options: argparse.Namespace, progress: Progress) -> O
     from sweeping.drive import sweep
     from sweeping.engines import dask_executor
     from sweeping.run import Limits
+    from sweeping.store import Store
 
+    with console.blame(f"--out {options.out}"):
+        Store(options.out).prepare()
     limits = Limits(options.time_limit, options.max_evaluations)
     with ExitStack() as stack:
         engine: Any = options.workers or processors()
@@ -96,7 +99,13 @@ def report(options: argparse.Namespace) -> int:
     """Tables on the terminal; CSV and pictures into the folder."""
     from sweeping.report import write
 
-    return write(options.folder, plots=not options.no_plots)
+    try:
+        return write(options.folder, plots=not options.no_plots)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        text = error.strerror or console.one_line(error)
+        raise console.InputError(f"DIR {options.folder}: {text}") from error
 
 
 def body(argv: list[str] | None) -> int:

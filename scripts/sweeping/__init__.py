@@ -10,9 +10,11 @@ from typing import Any
 
 _HOME = {
     "LinearCase": "case",
+    "MergedCase": "case",
     "SoftmaxCase": "case",
     "case_of": "case",
     "expand": "grid",
+    "eigenvalues_of": "spectra",
     "Limits": "run",
     "compute": "run",
     "Record": "store",

@@ -17,13 +17,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from numerics import LinearTask, MultiTask, SeparateAttention, SpectralAttention, _check
+from numerics import (
+    LinearTask,
+    MergedAttention,
+    MultiTask,
+    SeparateAttention,
+    SpectralAttention,
+    _check,
+)
 
 FORMAT = 1  # of the files; a change that makes other numbers counts as one
 
 
 class _Case:
-    """What both kinds share."""
+    """What all kinds share."""
 
     kind: ClassVar[str]
     UNDRAWN: ClassVar[tuple[str, ...]] = ("duration",)  # does not bear on the random draws
@@ -102,20 +109,61 @@ class LinearCase(_Case):
     duration: float | None = None
 
     def __post_init__(self) -> None:
-        values = _check.floating_array("eigenvalues", self.eigenvalues, 1)
-        length = math.inf if self.context_length == "inf" else self.context_length
-        _check.floating_array("context_length", length, 0, finite=False)
-        noise = _check.real("noise", self.noise, at_least=0.0)
-        task = LinearTask.from_eigenvalues(values, length, noise=noise)
-        model = SeparateAttention(
-            task.dimension, task.dimension if self.heads is None else self.heads, self.rank
-        )
-        self._set(
-            eigenvalues=tuple(values.tolist()), context_length=float(length) + 0.0,
-            heads=int(model.heads), rank=int(model.rank), noise=noise + 0.0,
-            init=_check.real("init", self.init, above=0.0),
-            seed=_check.count("seed", self.seed, 0), duration=_duration(self.duration),
-        )  # fmt: skip
+        _settle(self)
+        model = SeparateAttention(len(self.eigenvalues), self.heads, self.rank)
+        self._set(heads=int(model.heads), rank=int(model.rank))
+
+
+@dataclass(frozen=True)
+class MergedCase(_Case):
+    """Gradient flow of ATTN_M, keys and queries merged, on Gaussian tokens ([L] §3).
+
+    Parameters
+    ----------
+    eigenvalues, context_length, heads, noise, init, seed
+        As in `LinearCase`.
+    duration : float, optional
+        Flow time in units of τ; until the loss has all but settled, if left out.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a value is out of its range.
+
+    Examples
+    --------
+    >>> MergedCase([0.4, 0.3], 31).content()["heads"]
+    2
+    """
+
+    kind: ClassVar[str] = "merged"
+
+    eigenvalues: tuple[float, ...]
+    context_length: float
+    heads: int = None  # type: ignore[assignment]
+    noise: float = 0.0
+    init: float = 1e-3
+    seed: int = 0
+    duration: float | None = None
+
+    def __post_init__(self) -> None:
+        _settle(self)
+        self._set(heads=int(MergedAttention(len(self.eigenvalues), self.heads).heads))
+
+
+def _settle(case: LinearCase | MergedCase) -> None:
+    """Check and write out the fields that both kinds of linear attention have."""
+    values = _check.floating_array("eigenvalues", case.eigenvalues, 1)
+    length = math.inf if case.context_length == "inf" else case.context_length
+    _check.floating_array("context_length", length, 0, finite=False)
+    noise = _check.real("noise", case.noise, at_least=0.0)
+    task = LinearTask.from_eigenvalues(values, length, noise=noise)
+    case._set(
+        eigenvalues=tuple(values.tolist()), context_length=float(length) + 0.0,
+        heads=task.dimension if case.heads is None else case.heads, noise=noise + 0.0,
+        init=_check.real("init", case.init, above=0.0),
+        seed=_check.count("seed", case.seed, 0), duration=_duration(case.duration),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -186,12 +234,13 @@ class SoftmaxCase(_Case):
         )  # fmt: skip
 
 
-KINDS: dict[str, type[LinearCase] | type[SoftmaxCase]] = {
-    cls.kind: cls for cls in (LinearCase, SoftmaxCase)
+AnyCase = LinearCase | MergedCase | SoftmaxCase
+KINDS: dict[str, type[LinearCase] | type[MergedCase] | type[SoftmaxCase]] = {
+    cls.kind: cls for cls in (LinearCase, MergedCase, SoftmaxCase)
 }
 
 
-def case_of(content: Mapping[str, Any]) -> LinearCase | SoftmaxCase:
+def case_of(content: Mapping[str, Any]) -> AnyCase:
     """Make a case of its fields by name; ``"kind"`` is linear if left out.
 
     Raises
@@ -206,7 +255,7 @@ def case_of(content: Mapping[str, Any]) -> LinearCase | SoftmaxCase:
     """
     given = dict(content)
     kind = given.pop("kind", "linear")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     known = [field.name for field in fields(KINDS[kind])]
     for name in given:

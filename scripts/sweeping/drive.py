@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .case import LinearCase, SoftmaxCase
+from .case import AnyCase
 from .engines import Lost, one_blas_thread, outcomes
 from .run import Limits, work
 from .store import FINISHED, Record, Store
-
-AnyCase = LinearCase | SoftmaxCase
 
 
 @dataclass(eq=False)
@@ -101,7 +99,7 @@ def sweep(
 
     Parameters
     ----------
-    cases : iterable of LinearCase and SoftmaxCase
+    cases : iterable of LinearCase, MergedCase and SoftmaxCase
         What is wanted; a case that comes twice counts once.
     folder : str or Path
         Of the sweep, made if there is none; workers must see it under the same name.
@@ -131,6 +129,7 @@ def sweep(
     Examples
     --------
     >>> import tempfile
+    >>> from sweeping import LinearCase
     >>> cases = [LinearCase([1.0], 10, init=0.1, seed=seed) for seed in (0, 1)]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     sweep(cases, folder).summary(), sweep(cases, folder).summary()

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .case import LinearCase, SoftmaxCase, case_of
+from .case import AnyCase, case_of
+from .spectra import ruled
 
-Cases = list[LinearCase | SoftmaxCase]
+Cases = list[AnyCase]
 LISTS = ("eigenvalues", "block_dims", "signal")  # one value is itself a list of numbers
 MOST = 1_000_000
 
@@ -20,7 +21,8 @@ def expand(grid: Mapping[str, Any]) -> Cases:
     """Cross the values of every field: a list of them, or one.
 
     A list of numbers is one value of `eigenvalues`, `block_dims` and `signal`, a list of such
-    lists several. ``seeds = n`` stands for the seeds 0 … n − 1. Cases that come twice count once.
+    lists several. ``seeds = n`` stands for the seeds 0 … n − 1; `spectrum`, `dimension` and
+    `trace`, crossed, for the eigenvalues of `sweeping.spectra`. Cases that come twice count once.
 
     Raises
     ------
@@ -32,8 +34,11 @@ def expand(grid: Mapping[str, Any]) -> Cases:
     >>> grid = {"eigenvalues": [0.4, 0.3], "context_length": [7, 31], "rank": [1, 2], "seeds": 3}
     >>> len(expand(grid))
     12
+    >>> grid = {"spectrum": ["power:1", "white"], "dimension": [2, 4, 8], "context_length": 31}
+    >>> [len(case.eigenvalues) for case in expand(grid)]
+    [2, 4, 8, 2, 4, 8]
     """
-    given = dict(grid)
+    given = ruled(grid)
     if "seeds" in given:
         count = given.pop("seeds")
         if "seed" in given:
@@ -77,7 +82,7 @@ def read_grid(path: str | Path) -> Cases:
         If the file cannot be read, is not what its ending says, or a grid is wrong.
     """
     file = Path(path)
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8-sig")
     if file.suffix.lower() == ".toml":
         content: Any = tomllib.loads(text)
     elif file.suffix.lower() == ".json":
@@ -101,7 +106,7 @@ def read_list(path: str | Path) -> Cases:
         If the file cannot be read or a line is not a case; the line is named.
     """
     cases: Cases = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8-sig").splitlines(), 1):
         if not line.strip():
             continue
         try:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from .grid import Cases
 
 DESCRIPTION = """\
-Run many cases, linear attention [L] (arXiv 2501.16265v2) or softmax heads [S] (arXiv 2402.19442):
-one file for each, with the loss curve, its plateaus and drops, and their distance from theory.
+Run many cases, linear attention [L] (arXiv 2501.16265v2), keys and queries separate or merged, or
+softmax heads [S] (arXiv 2402.19442): one file for each, with the loss curve, its plateaus and
+drops, and their distance from theory.
 """
 
 EPILOG = """\
@@ -22,6 +23,8 @@ examples:
   python scripts/sweep.py run                                  a small grid at once, in ./sweep
   python scripts/sweep.py run --eigenvalues 0.4 0.3 0.2 0.1 --context-length 7 31 --rank 1 2 4 \\
       --init 1e-2 1e-3 --seeds 10 --out ranks --workers 2
+  python scripts/sweep.py run --merged --spectrum white power:0.5 power:1 --dimension 2 4 8 \
+      --init 1e-3 --out shapes
   python scripts/sweep.py run --softmax --dims 5 10 20 40 --context-length 10 100 1000 --out heads
   python scripts/sweep.py run --grid grid.toml --shard 1/4     one of four jobs of a batch queue
   python scripts/sweep.py run --list cases.jsonl --dask tcp://scheduler:8786
@@ -34,9 +37,12 @@ file in DIR/cases is not computed again; a damaged file is moved to DIR/damaged 
 computed anew. Options with several values are crossed. A grid file has the same names, with _ for
 -, and lists of values; `[[grid]]` tables are several grids:
 
-  eigenvalues = [[0.4, 0.3], [0.5, 0.1]]      kind = "linear" unless it says "softmax"
-  rank = [1, 2]
-  seeds = 10
+  eigenvalues = [[0.4, 0.3], [0.5, 0.1]]      kind = "linear" unless "merged" or "softmax"
+  rank = [1, 2]                               in place of eigenvalues: spectrum = ["power:1"],
+  seeds = 10                                  dimension = [4, 8], trace = 1, crossed
+
+Rules of --spectrum: power:a (λ_d ∝ d^-a), geometric:r (λ_d ∝ r^d) and white. A case holds the
+eigenvalues that follow, as --dry-run shows; --list reads cases as that prints them.
 
 Numbers do not depend on the engine, the workers or the other cases: each case draws from a stream
 keyed by its own content, so one seed means other draws in another case. Jobs of --shard may share
@@ -47,8 +53,9 @@ why; the others are whole); 2 misuse, or DIR cannot be written; 130 interrupted.
 """
 
 REPORT = """\
-Writes into DIR/report: linear.csv, softmax.csv (one row a case), and pictures: linear attention's
-last drop time over initial scale and rank, softmax heads' gaps of the loss over (d, L).
+Writes into DIR/report: linear.csv, merged.csv, softmax.csv (one row a case), and pictures: the
+last drop time over initial scale and rank (merged: heads), and over the exponent of a power law and
+D; softmax heads' gaps of the loss over (d, L). Only axes that vary are drawn.
 
 exit status: 0; 2 misuse, or DIR holds no cases or cannot be written; 130 interrupted.
 """
@@ -56,7 +63,8 @@ exit status: 0; 2 misuse, or DIR holds no cases or cannot be written; 130 interr
 LINEAR = {"eigenvalues": [[0.4, 0.3, 0.2, 0.1]], "context_length": [31.0], "rank": [1, 2, 4],
           "init": [1e-2, 1e-3], "seeds": 2}  # fmt: skip
 SOFTMAX = {"dims": [5, 10, 20], "context_length": [10, 100, 1000]}
-ONLY_LINEAR = ("eigenvalues", "rank")
+MERGED = {name: value for name, value in LINEAR.items() if name != "rank"}
+ONLY_LINEAR = ("eigenvalues", "spectrum", "dimension", "trace", "rank")
 ONLY_SOFTMAX = ("block_dims", "dims", "tasks", "signal", "embedding", "no_flow")
 SHARED = ("context_length", "heads", "noise", "init", "seed", "seeds", "duration")
 
@@ -81,11 +89,19 @@ def _add_cases(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("cases")
     add = group.add_argument
     whole = console.integer(1)
-    add("--softmax", action="store_true", help="softmax heads on several tasks, not ATTN_S")
+    kinds = group.add_mutually_exclusive_group()
+    kinds.add_argument("--merged", action="store_true",
+                       help="ATTN_M, keys and queries merged, not ATTN_S")  # fmt: skip
+    kinds.add_argument("--softmax", action="store_true",
+                       help="softmax heads on several tasks, not ATTN_S")  # fmt: skip
     add("--grid", metavar="FILE", help="a grid as .toml or .json, in place of the options below")
     add("--list", metavar="FILE", help="cases as JSON lines, as --dry-run prints them")
     add("--eigenvalues", nargs="+", action="append", type=POSITIVE, metavar="λ",
         help="of the token covariance; again for another spectrum")  # fmt: skip
+    add("--spectrum", nargs="+", metavar="RULE", help="eigenvalues by a rule, power:a, geometric:r "
+        "or white, in place of --eigenvalues")  # fmt: skip
+    add("--dimension", nargs="+", type=whole, metavar="D", help="sizes of --spectrum")
+    add("--trace", nargs="+", type=POSITIVE, metavar="t", help="Σ λ of --spectrum (default 1)")
     add("--context-length", nargs="+", type=console.real(at_least=1, infinite=True), metavar="N",
         help="context pairs, the query not counted")  # fmt: skip
     add("--heads", nargs="+", type=whole, metavar="H", help="heads (default D, or one a task)")
@@ -163,10 +179,11 @@ def _crossed(options: argparse.Namespace) -> Cases:
     given = {name: getattr(options, name) for name in (*ONLY_LINEAR, *ONLY_SOFTMAX, *SHARED)}
     grid: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if not grid:
-        grid = dict(SOFTMAX if options.softmax else LINEAR)
+        grid = dict(SOFTMAX if options.softmax else MERGED if options.merged else LINEAR)
     if not options.softmax:
-        grid = {"eigenvalues": LINEAR["eigenvalues"], "context_length": [31.0], **grid}
-        return _expanded(expand, grid)
+        own = {} if options.spectrum else {"eigenvalues": LINEAR["eigenvalues"]}
+        kind = "merged" if options.merged else "linear"
+        return _expanded(expand, {**own, "context_length": [31.0], **grid, "kind": kind})
     tasks = grid.pop("tasks", 1)
     dims = grid.pop("dims", None if "block_dims" in grid else SOFTMAX["dims"])
     if dims is not None:
@@ -197,13 +214,22 @@ def _check_together(options: argparse.Namespace) -> None:
     if options.grid is not None and options.list is not None:
         raise console.InputError("--list: not allowed with --grid")
     for source in ("grid", "list"):
-        others = given((*ONLY_LINEAR, *ONLY_SOFTMAX, *SHARED)) + ["--softmax"] * options.softmax
+        others = given((*ONLY_LINEAR, *ONLY_SOFTMAX, *SHARED))
+        others += ["--softmax"] * options.softmax + ["--merged"] * options.merged
         if getattr(options, source) is not None and others:
             raise console.InputError(f"{others[0]}: not allowed with --{source}, which has it all")
     wrong = given(ONLY_LINEAR if options.softmax else ONLY_SOFTMAX)
     if wrong:
         need = "is for linear attention, without" if options.softmax else "needs"
         raise console.InputError(f"{wrong[0]}: {need} --softmax")
+    if options.merged and options.rank:
+        raise console.InputError("--rank: is for separate keys and queries, without --merged")
+    if options.spectrum and options.eigenvalues:
+        raise console.InputError("--spectrum: not allowed with --eigenvalues")
+    if options.spectrum and not options.dimension:
+        raise console.InputError("--spectrum: needs --dimension")
+    if not options.spectrum and (lone := given(("dimension", "trace"))):
+        raise console.InputError(f"{lone[0]}: needs --spectrum")
     if options.block_dims and options.dims:
         raise console.InputError("--dims: not allowed with --block-dims")
     if options.tasks and options.block_dims:

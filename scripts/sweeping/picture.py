@@ -1,12 +1,12 @@
-"""Phase diagrams: drop time over initial scale and rank, gaps of the loss over (d, L)."""
+"""Phase diagrams: drop time over initial scale and rank, or shape and D; gaps over (d, L)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import style
 from numerics.files import written_atomically
 
+from . import spectra
 from .report import Row
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Plane:
     x_label: str
     y_label: str
     quantities: tuple[Quantity, ...]
+    free: tuple[str, ...] = ()  # fields that may differ too
 
 
 def _two(x: float) -> str:
@@ -58,41 +60,61 @@ def _percent(name: str) -> Callable[[Row], float]:
     return lambda row: 100 * row.numbers[name]
 
 
-LINEAR = Plane(
-    "drops", "init", "rank", "initial scale  s", "rank  R",
-    (Quantity("last drop  [τ]", lambda row: row.numbers["last_drop"], lambda x: f"{x:.3g}",
-              "cividis", True),
-     Quantity("worst drop time against theory  [%]",
-              lambda row: 100 * abs(row.numbers["worst_drop_error"]), _two, "cividis", True)),
+def _three(x: float) -> str:
+    return f"{x:.0f}" if 1e3 <= x < 1e5 else f"{x:.3g}"
+
+
+def _drop_error(row: Row) -> float:
+    """In percent; inf if a drop did not come when it was due."""
+    return math.inf if row.numbers["missed_drops"] > 0 else _percent("worst_drop_error")(row)
+
+
+DROPS = (
+    Quantity("last drop  [τ]", lambda row: row.numbers["last_drop"], _three, "cividis", True),
+    Quantity("worst drop time against theory  [%]", lambda row: abs(_drop_error(row)), _two,
+             "cividis", True),
 )  # fmt: skip
+LINEAR = Plane("drops", "init", "rank", "initial scale  s", "rank  R", DROPS)
+MERGED = Plane("merged_drops", "init", "heads", "initial scale  s", "heads  H", DROPS)
+# Heads follow D where they are left to their default, and the trace is rounded.
+SHAPES = Plane("shapes", "exponent", "dimension", "exponent  a,  λ ∝ d⁻ᵃ", "dimension  D",
+               DROPS, ("eigenvalues", "heads"))  # fmt: skip
 SOFTMAX = Plane(
     "gaps", "context_length", "block_dims", "context pairs  L", "dimension of a task  d",
     (Quantity("exact loss at the limit over [S]'s formula − 1  [%]", _percent("formula_gap"), _two,
               "PuOr_r"),
      Quantity("over the exact loss of the best heads − 1  [%]", _percent("optimum_gap"), _two,
               "cividis", True)),
+    # Heads and width follow the tasks' dimension where they are left to their defaults.
+    ("embedding", "signal"),
 )  # fmt: skip
+PLANES = {"linear": (LINEAR, SHAPES), "merged": (MERGED, replace(SHAPES, name="merged_shapes")),
+          "softmax": (SOFTMAX,)}  # fmt: skip
 
 
 def save(rows: list[Row], folder: Path) -> list[Path]:
-    """Draw what there is of a diagram; return the files, none if no axis varies."""
-    plane = LINEAR if rows[0].kind == "linear" else SOFTMAX
-    figure = draw(rows, plane)
-    if figure is None:
-        return []
-    paths = [folder / f"{plane.name}{suffix}" for suffix in SUFFIXES]
-    for path in paths:
-        with written_atomically(path) as temporary:
-            style.save(figure, temporary, dpi=200)
+    """Draw the diagrams of a kind in which an axis varies; return their files."""
+    paths: list[Path] = []
+    for plane in PLANES[rows[0].kind]:
+        figure = draw(rows, plane)
+        if figure is None:
+            continue
+        for suffix in SUFFIXES:
+            paths.append(folder / f"{plane.name}{suffix}")
+            with written_atomically(paths[-1]) as temporary:
+                style.save(figure, temporary, dpi=200)
     return paths
 
 
 def draw(rows: list[Row], plane: Plane) -> Figure | None:
     """One line of diagrams for each setting in which an axis varies."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        if plane is LINEAR or len(set(row.case.block_dims)) == 1:  # type: ignore[union-attr]
-            groups.setdefault(_setting(row, plane), []).append(row)
+    inside = [row for row in rows if all(map(math.isfinite, _place(row, plane)))]
+    sizes: dict[int, set[float]] = {}
+    for row in inside:
+        sizes.setdefault(row.case.heads, set()).add(_axis_value(row, plane.y))
+    for row in inside:
+        groups.setdefault(_setting(row, plane, sizes), []).append(row)
     grids = [(group, *_axes(group, plane)) for group in groups.values()]
     grids = [grid for grid in grids if len(grid[1]) * len(grid[2]) > 1]
     if not grids:
@@ -122,15 +144,17 @@ def draw(rows: list[Row], plane: Plane) -> Figure | None:
 
 
 def _varied(plane: Plane) -> tuple[str, ...]:
-    # Heads and width follow the tasks' dimension where they are left to their defaults.
-    return ("seed", plane.x, plane.y, *(() if plane is LINEAR else ("embedding", "signal")))
+    return ("seed", plane.x, plane.y, *plane.free)
 
 
-def _setting(row: Row, plane: Plane) -> tuple[Any, ...]:
-    setting = row.setting(*_varied(plane))
-    if plane is LINEAR:
+def _setting(row: Row, plane: Plane, sizes: dict[int, set[float]]) -> tuple[Any, ...]:
+    setting, case = row.setting(*_varied(plane)), cast(Any, row.case)
+    if plane.x == "exponent":
+        # H = D counts as the default, unless other D have this H.
+        heads = "D" if sizes[case.heads] == {case.heads} else case.heads
+        return (*setting, heads, _trace(case))
+    if plane is not SOFTMAX:
         return setting
-    case: Any = row.case
     return (*setting, len(case.block_dims), tuple(sorted(set(case.signal))),
             case.embedding / sum(case.block_dims))  # fmt: skip
 
@@ -138,12 +162,17 @@ def _setting(row: Row, plane: Plane) -> tuple[Any, ...]:
 def name_of(group: list[Row], groups: list[list[Row]], plane: Plane) -> str:
     """What tells a setting from the others shown."""
     symbols = {"eigenvalues": "λ", "context_length": "N", "heads": "H", "noise": "σ",
-               "duration": "T", "init": "ω(0)", "tasks": "I"}  # fmt: skip
+               "duration": "T", "init": "ω(0)" if plane is SOFTMAX else "s", "rank": "R",
+               "tasks": "I", "trace": "tr Λ"}  # fmt: skip
 
     def values(rows: list[Row]) -> dict[str, Any]:
         case: Any = rows[0].case
         own = {name: getattr(case, name, None) for name in symbols if name not in _varied(plane)}
-        return own if plane is LINEAR else {**own, "tasks": len(case.block_dims)}
+        if plane.x == "exponent":
+            counts = {row.case.heads for row in rows}
+            own["heads"] = case.heads if len(counts) == 1 else "D"
+            own["trace"] = _trace(case)
+        return {**own, "tasks": len(case.block_dims)} if plane is SOFTMAX else own
 
     mine, all_values = values(group), [values(rows) for rows in groups]
     differ = [name for name in mine if len({str(each.get(name)) for each in all_values}) > 1]
@@ -152,13 +181,29 @@ def name_of(group: list[Row], groups: list[list[Row]], plane: Plane) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, tuple):
-        return " ".join(f"{x:.3g}" for x in value[:6]) + " …" * (len(value) > 6)
-    return "–" if value is None else f"{value:g}"
+        return spectra.text(value)
+    return "–" if value is None else value if isinstance(value, str) else f"{value:g}"
+
+
+def _trace(case: Any) -> float:
+    return float(f"{math.fsum(case.eigenvalues):.6g}")  # eigenvalues are rounded
+
+
+def _place(row: Row, plane: Plane) -> tuple[float, float]:
+    return _axis_value(row, plane.x), _axis_value(row, plane.y)
 
 
 def _axis_value(row: Row, name: str) -> float:
-    value = getattr(row.case, name)
-    return float(value[0] if isinstance(value, tuple) else value)
+    """A coordinate of a row; NaN for one that is in no such plane."""
+    case: Any = row.case
+    if name == "exponent":
+        return spectra.exponent_of(case.eigenvalues)
+    if name == "dimension":
+        return float(len(case.eigenvalues))
+    if name == "block_dims":
+        return float(case.block_dims[0]) if len(set(case.block_dims)) == 1 else math.nan
+    value = getattr(case, name)
+    return math.nan if value is None else float(value)
 
 
 def _axes(group: list[Row], plane: Plane) -> tuple[list[float], list[float]]:
@@ -170,11 +215,11 @@ def _axes(group: list[Row], plane: Plane) -> tuple[list[float], list[float]]:
 def medians(
     group: list[Row], plane: Plane, quantity: Quantity, xs: list[float], ys: list[float]
 ) -> Array:
-    """Medians over the seeds of each cell, (y, x); NaN where there is none."""
+    """Medians over the seeds of each cell, (y, x); NaN where there is none, inf for missed."""
     cells: dict[tuple[float, float], list[float]] = {}
     for row in group:
         value = quantity.value(row)
-        if math.isfinite(value):
+        if not math.isnan(value):
             cells.setdefault((_axis_value(row, plane.y), _axis_value(row, plane.x)), []).append(
                 value
             )
@@ -200,7 +245,8 @@ def _diagram(
     from matplotlib import colormaps
 
     colours = colormaps[q.colours].with_extremes(bad="#EEEEEE")
-    ax.imshow(values, origin="lower", aspect="auto", cmap=colours, norm=norm)
+    known = np.where(np.isfinite(values), values, np.nan)
+    ax.imshow(known, origin="lower", aspect="auto", cmap=colours, norm=norm)
     ax.set_xticks(range(len(xs)), [f"{x:g}" for x in xs], rotation=0 if len(xs) < 7 else 45)
     ax.set_yticks(range(len(ys)), [f"{y:g}" for y in ys])
     ax.set_title(q.title, loc="left")
@@ -210,7 +256,8 @@ def _diagram(
         return
     for (i, j), value in np.ndenumerate(values):
         missing = not math.isfinite(value)
-        red, green, blue, _ = colours(norm(max(value, norm.vmin)))
+        text = q.show(value) if not missing else "missed" if value == math.inf else "–"
+        red, green, blue, _ = colours(norm(norm.vmin if missing else max(value, norm.vmin)))
         dark = not missing and 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
-        ax.text(j, i, "–" if missing else q.show(value), ha="center", va="center", fontsize=7.5,
+        ax.text(j, i, text, ha="center", va="center", fontsize=7.5,
                 color="white" if dark else "black")  # fmt: skip

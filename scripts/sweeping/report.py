@@ -16,20 +16,23 @@ import numpy as np
 import console
 from prediction.report import number, table
 
-from .case import KINDS, LinearCase, SoftmaxCase
+from . import spectra
+from .case import KINDS, AnyCase
 from .store import FINISHED, Record, Store
 
 MOST_ROWS = 40  # of a table on the terminal
 # Numbers of a record in the CSV, and arrays, whose entries stand in one cell.
+_LINEAR = ("final_loss", "minimum_loss", "excess", "worst_plateau_error", "worst_drop_error",
+           "missed_drops", "last_drop", "drift", "energy_gap", "evaluations")  # fmt: skip
+_LISTS = ("plateaus", "plateaus_predicted", "drops", "drops_predicted", "drops_found",
+          "heights_found")  # fmt: skip
 NUMBERS = {
-    "linear": ("final_loss", "minimum_loss", "excess", "worst_plateau_error", "worst_drop_error",
-               "last_drop", "drift", "energy_gap", "evaluations"),
+    "linear": _LINEAR, "merged": _LINEAR,
     "softmax": ("limit_loss", "exact_loss", "optimum_loss", "formula_gap", "optimum_gap",
                 "final_loss", "excess", "last_drop", "drift", "energy_gap", "evaluations"),
 }  # fmt: skip
 ARRAYS = {
-    "linear": ("plateaus", "plateaus_predicted", "drops", "drops_predicted", "drops_found",
-               "heights_found"),
+    "linear": _LISTS, "merged": _LISTS,
     "softmax": ("squared_norms", "drops", "drops_found", "heights_found"),
 }  # fmt: skip
 
@@ -38,14 +41,14 @@ ARRAYS = {
 class Row:
     """A record without its curve."""
 
-    case: LinearCase | SoftmaxCase
+    case: AnyCase
     status: str
     numbers: dict[str, float]
     arrays: dict[str, list[float]]
 
     @property
     def kind(self) -> str:
-        """``"linear"`` or ``"softmax"``."""
+        """``"linear"``, ``"merged"`` or ``"softmax"``."""
         return self.case.kind
 
     def setting(self, *left_out: str) -> tuple[Any, ...]:
@@ -63,6 +66,10 @@ def row_of(record: Record) -> Row:
                          ("worst_drop_error", "drop_errors")):  # fmt: skip
         numbers[name] = largest(record.values.get(source, np.array([])))
     drops = arrays.get("drops", [])
+    if drops and kind != "softmax":
+        # An error needs both times: that a drop did not come when it was due is told apart.
+        due = np.asarray(arrays["drops_predicted"]) < record.values["t"][-1]
+        numbers["missed_drops"] = float(np.sum(due & np.isinf(drops)))
     # Of a run that was cut short nobody knows whether a later drop was to come.
     numbers["last_drop"] = drops[-1] if drops and math.isfinite(drops[-1]) else math.nan
     return Row(record.case, record.status, numbers, arrays)
@@ -102,10 +109,11 @@ def rows_of(folder: str | Path) -> tuple[list[Row], list[str]]:
     return rows, unread
 
 
-def _sortable(case: LinearCase | SoftmaxCase) -> list[Any]:
-    """Fields as JSON sorts them: numbers by size, up to 1e15."""
+def _sortable(case: AnyCase) -> list[Any]:
+    """Fields as JSON sorts them: numbers by size, up to 1e15; lists by length first."""
     return [
-        "" if value is None else [f"{x:025.9f}" for x in value] if isinstance(value, tuple)
+        "" if value is None else
+        [f"{len(value):09}", *(f"{x:025.9f}" for x in value)] if isinstance(value, tuple)
         else f"{value:025.9f}"
         for value in (getattr(case, f.name) for f in fields(case))
     ]  # fmt: skip
@@ -130,7 +138,7 @@ def write(folder: str, *, plots: bool = True) -> int:
 
             written += picture.save(chosen, target)
     for text in unread:
-        console.say(f"not read: {text} (sweep.py run sets it aside and computes its case again)")
+        console.say(f"not read: {text}")
     if written:
         console.say("wrote " + ", ".join(str(path) for path in written))
     return 0
@@ -148,28 +156,30 @@ def lines(rows: list[Row]) -> list[str]:
         groups.setdefault(row.setting("seed"), []).append(row)
     names = [f.name for f in fields(rows[0].case) if f.name != "seed"]
     values = list(zip(*groups, strict=True))
-    fixed = [f"{name} {_text(column[0])}" for name, column in zip(names, values, strict=True)
+    fixed = [f"{name} {_text(column[0], name)}" for name, column in zip(names, values, strict=True)
              if len(set(column)) == 1 and column[0] is not None]  # fmt: skip
     varied = [i for i, column in enumerate(values) if len(set(column)) > 1]
     columns = _columns(rows)
     head = [names[i] for i in varied] + ["cases", "finished"] + [name for name, _ in columns]
     body = [
-        [_text(setting[i]) for i in varied]
+        [_text(setting[i], names[i]) for i in varied]
         + [str(len(group)), str(sum(row.status == FINISHED for row in group))]
         + [show(group) for _, show in columns]
         for setting, group in groups.items()
     ]
     cut = [f"and {len(body) - MOST_ROWS} rows more, in the CSV"] * (len(body) > MOST_ROWS)
-    kind = {"linear": "ATTN_S", "softmax": "softmax heads"}[rows[0].kind]
+    kind = {"linear": "ATTN_S", "merged": "ATTN_M", "softmax": "softmax heads"}[rows[0].kind]
     return [f"{kind}: " + ", ".join(fixed) + "; medians over seeds",
             table(head, body[:MOST_ROWS]), *cut]  # fmt: skip
 
 
 def _columns(rows: list[Row]) -> list[Column]:
-    if rows[0].kind == "linear":
+    if rows[0].kind != "softmax":
+        missed: Column = ("drops missed", _sum("missed_drops"))
         return [
             ("last drop", _median("last_drop")),
             ("drops off by", _percent("worst_drop_error")),
+            *([missed] if any(row.numbers["missed_drops"] > 0 for row in rows) else []),
             ("plateaus off by", _percent("worst_plateau_error")),
             ("final over minimum", _percent("excess")),
             ("drift", _largest("drift")),
@@ -205,6 +215,10 @@ def _percent(name: str) -> Callable[[list[Row]], str]:
     return show
 
 
+def _sum(name: str) -> Callable[[list[Row]], str]:
+    return lambda group: f"{sum(_finite(name, group)):g}"
+
+
 def _largest(name: str) -> Callable[[list[Row]], str]:
     def show(group: list[Row]) -> str:
         values = _finite(name, group)
@@ -213,7 +227,9 @@ def _largest(name: str) -> Callable[[list[Row]], str]:
     return show
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, name: str) -> str:
+    if name == "eigenvalues":
+        return spectra.text(value)
     if isinstance(value, tuple):
         same = len(value) > 1 and len(set(value)) == 1
         return f"{len(value)}×{value[0]:g}" if same else " ".join(f"{x:g}" for x in value)
@@ -229,14 +245,20 @@ def to_csv(rows: list[Row]) -> str:
     names = [f.name for f in fields(rows[0].case)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["key", *names, "status", *NUMBERS[kind], *ARRAYS[kind]])
+    derived = [] if kind == "softmax" else ["dimension", "spectrum"]
+    writer.writerow(["key", *names, *derived, "status", *NUMBERS[kind], *ARRAYS[kind]])
     for row in rows:
         writer.writerow([
-            row.case.key, *(_cell(getattr(row.case, name)) for name in names), row.status,
+            row.case.key, *(_cell(getattr(row.case, name)) for name in names),
+            *(_shape(row.case) if derived else ()), row.status,
             *(_cell(row.numbers[name]) for name in NUMBERS[kind]),
             *(_cell(tuple(row.arrays.get(name, ()))) for name in ARRAYS[kind]),
         ])  # fmt: skip
     return text.getvalue()
+
+
+def _shape(case: Any) -> list[str]:
+    return [str(len(case.eigenvalues)), spectra.rule_of(case.eigenvalues) or ""]
 
 
 def _cell(value: Any) -> str:

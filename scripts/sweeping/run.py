@@ -1,13 +1,14 @@
 """From a case to its record, on whatever process or machine it is.
 
-Values of a linear record, losses E(ŷ − y_q)² without ½, time in units of τ:
+Values of a linear or merged record, losses E(ŷ − y_q)² without ½, time in units of τ:
 
 - ``t``, ``loss``: the curve; ``drops_found``, ``heights_found``: drops and plateaus that stand out
   in it, without being told where to look (`numerics.find_plateaus`);
 - ``plateaus``, ``plateaus_predicted``, ``plateau_errors``: losses where the flow is flattest
   between the drops, closed forms, measured over predicted − 1; NaN where not reached;
 - ``drops``, ``drops_predicted``, ``drop_errors``: when the loss passes midway between predicted
-  plateaus (inf for never), by the reduced cascade from the same weights, measured over it − 1;
+  plateaus (inf for never), by the reduced cascade or, merged, the aligned head from the same
+  weights, measured over it − 1;
 - numbers ``final_loss``, ``minimum_loss`` (last plateau), ``excess`` (final over minimum − 1),
   ``drift`` of the conserved quantities, ``energy_gap`` over the first loss, ``evaluations``.
 
@@ -37,6 +38,7 @@ from numpy.typing import NDArray
 from numerics import (
     AttentionSystem,
     LinearTask,
+    MergedAttention,
     MultiTask,
     SeparateAttention,
     SpectralAttention,
@@ -51,7 +53,7 @@ from numerics import (
 from numerics.march import OverflowedError
 
 from . import theory
-from .case import LinearCase, SoftmaxCase
+from .case import AnyCase, LinearCase, MergedCase, SoftmaxCase
 from .store import FINISHED, Record, Store
 
 Array = NDArray[Any]
@@ -84,7 +86,7 @@ class Done:
     unkept: str = ""
 
 
-def work(case: LinearCase | SoftmaxCase, folder: str, limits: Limits) -> Done:
+def work(case: AnyCase, folder: str, limits: Limits) -> Done:
     """Compute a case and write its file; this is what engines carry to their workers."""
     record = compute(case, limits)
     try:
@@ -94,7 +96,7 @@ def work(case: LinearCase | SoftmaxCase, folder: str, limits: Limits) -> Done:
     return Done(case.key, record.status)
 
 
-def compute(case: LinearCase | SoftmaxCase, limits: Limits | None = None) -> Record:
+def compute(case: AnyCase, limits: Limits | None = None) -> Record:
     """Run a case; what goes wrong is in the status.
 
     Examples
@@ -111,7 +113,7 @@ def compute(case: LinearCase | SoftmaxCase, limits: Limits | None = None) -> Rec
         warnings.simplefilter("ignore")
         watched = Watch(limits or Limits())
         try:
-            run = _linear if isinstance(case, LinearCase) else _softmax
+            run = _softmax if isinstance(case, SoftmaxCase) else _linear
             with watched.alarm():
                 status = run(case, watched, values)  # type: ignore[arg-type]
         except LimitError:  # before the first step
@@ -182,11 +184,17 @@ class Watch:
         return self.reached or (FINISHED if run.status == FINISHED else run.status)
 
 
-def _linear(case: LinearCase, watch: Watch, values: Values) -> str:
-    spectrum = np.array(case.eigenvalues)
-    model = SeparateAttention(len(spectrum), case.heads, case.rank)
-    initial = model.initial_weights(case.init, rng=case.generator())
-    predicted = theory.linear_theory(case, model, initial)
+def _linear(case: LinearCase | MergedCase, watch: Watch, values: Values) -> str:
+    spectrum, rng = np.array(case.eigenvalues), case.generator()
+    model: MergedAttention | SeparateAttention
+    if isinstance(case, MergedCase):
+        model = MergedAttention(len(spectrum), case.heads)
+        initial = model.initial_weights(case.init, rng=rng)
+        predicted = theory.merged_theory(case, model, initial)
+    else:
+        model = SeparateAttention(len(spectrum), case.heads, case.rank)
+        initial = model.initial_weights(case.init, rng=rng)
+        predicted = theory.linear_theory(case, model, initial)
     values |= {"plateaus_predicted": predicted.plateaus, "drops_predicted": predicted.drops}
     task = LinearTask.from_eigenvalues(spectrum, case.context_length, noise=case.noise)
     # In the eigenbases the right-hand side is cheapest; losses do not depend on the basis.

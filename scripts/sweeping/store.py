@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from numerics.files import written_atomically
 
-from .case import FORMAT, LinearCase, SoftmaxCase, case_of
+from .case import FORMAT, AnyCase, case_of
 
 Array = NDArray[Any]
 
@@ -38,13 +38,17 @@ class DamagedError(ValueError):
     """A file that is not what was written."""
 
 
+class OtherFormatError(DamagedError):
+    """A whole file, of another version of the format."""
+
+
 @dataclass(frozen=True, eq=False)
 class Record:
     """What one case gave.
 
     Attributes
     ----------
-    case : LinearCase or SoftmaxCase
+    case : LinearCase, MergedCase or SoftmaxCase
     status : str
         ``"finished"``, ``"stopped: …"`` by a limit or the solver, or ``"failed: …"``.
     values : mapping of str to array
@@ -53,7 +57,7 @@ class Record:
         Versions of NumPy and SciPy.
     """
 
-    case: LinearCase | SoftmaxCase
+    case: AnyCase
     status: str
     values: Mapping[str, Array]
     software: str = ""
@@ -94,7 +98,7 @@ def unpacked(content: bytes) -> Record:
         raise DamagedError("its checksum is wrong")
     with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
         if int(arrays["version"]) != FORMAT:
-            raise DamagedError(f"has format {arrays['version']}, not {FORMAT}")
+            raise OtherFormatError(f"has format {arrays['version']}, not {FORMAT}")
         return Record(
             case_of(json.loads(str(arrays["case"]))),
             str(arrays["status"]),
@@ -109,6 +113,7 @@ class Store:
     Examples
     --------
     >>> import tempfile
+    >>> from sweeping import LinearCase
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store, case = Store(folder), LinearCase([1.0], 5)
     ...     store.prepare()
@@ -215,8 +220,12 @@ class Store:
         for key in self.keys():
             try:
                 record = self.load(key)
-            except (DamagedError, OSError) as error:
-                yield f"{key}.npz: {error}"
+            except OtherFormatError as error:
+                yield f"{key}.npz: {error} (of another version of this program)"
+            except DamagedError as error:
+                yield f"{key}.npz: {error} (sweep.py run sets it aside and computes its case again)"
+            except OSError as error:
+                yield f"{key}.npz: {error.strerror or error}"
             else:
                 if record is not None:
                     yield record

@@ -11,9 +11,16 @@ from numpy.typing import NDArray
 
 import analytic
 from analytic import softmax as closed
-from numerics import LinearTask, SeparateAttention, exact_optimum, exact_task_loss, task_cascade
+from numerics import (
+    LinearTask,
+    MergedAttention,
+    SeparateAttention,
+    exact_optimum,
+    exact_task_loss,
+    task_cascade,
+)
 
-from .case import LinearCase, SoftmaxCase
+from .case import LinearCase, MergedCase, SoftmaxCase
 
 Array = NDArray[Any]
 
@@ -24,6 +31,9 @@ BEYOND_LAST_DROP = 1.3
 # Without a cascade v_0 is some init, not known to a factor.
 PATIENCE = 5.0
 SETTLING = 25.0  # e-foldings
+# Of the drop of ATTN_M, left when a run ends: its slowest modes may take many times as long.
+REMAINING = 1e-4
+TINY = 1e-150  # its square is a number still
 # Rounding of o = v grows at the escape rate g; e^30 times it is still small.
 BEFORE_ESCAPE = 30.0
 
@@ -52,6 +62,50 @@ def linear_theory(case: LinearCase, model: SeparateAttention, initial: Array) ->
     last = drops[np.isfinite(drops)]
     duration = max(float(cascade.t[-1]), BEYOND_LAST_DROP * float(last.max(initial=0.0)))
     return LinearTheory(plateaus[: count + 1], drops, duration)
+
+
+def merged_theory(case: MergedCase, model: MergedAttention, initial: Array) -> LinearTheory:
+    """Both fixed points of ATTN_M, and when its loss is midway, from these weights.
+
+    What grows of small weights are v_h + ⟨U_h, Ĉ⟩, Ĉ = ΛΩΛ/‖ΛΩΛ‖_F, at one rate: they become one
+    aligned head of value a = ½ ‖v + ⟨U, Ĉ⟩‖ over heads, which `analytic.aligned_velocity` follows.
+    """
+    from scipy.integrate import solve_ivp
+
+    spectrum, settings = np.array(case.eigenvalues), {"noise": case.noise}
+    losses = analytic.plateau_losses(spectrum, case.context_length, **settings)
+    plateaus = losses[[0, -1]]
+    rate = float(analytic.escape_rate(spectrum))
+    growth = analytic.mode_growth(spectrum)
+    bends = analytic.mode_curvature(spectrum, case.context_length, **settings)
+    v, U = model.unpack(initial)
+    growing = v + np.einsum("hdd,d->h", U, growth) / rate
+    start = max(0.5 * float(np.linalg.norm(growing)), TINY)
+    # Near M* mode d settles at the rate v² curvature_d, v² = ‖M*‖_F.
+    slowest = float(np.linalg.norm(growth / bends) * bends.min())
+    end = 2 * math.log1p(1 / start) / rate + SETTLING / slowest
+    if case.init > NOT_SMALL or start == TINY:
+        return LinearTheory(plateaus, np.full(1, np.nan), end)
+
+    def left(share: float) -> Any:
+        def event(t: float, y: Array) -> float:
+            m = y[0] * y[1:]
+            loss = losses[0] - float(np.sum((2 * growth - bends * m) * m))
+            return loss - float(plateaus[1]) - share * float(plateaus[0] - plateaus[1])
+
+        return event
+
+    def velocity(t: float, y: Array) -> Array:
+        return np.append(*analytic.aligned_velocity(y[0], y[1:], spectrum, case.context_length,
+                                                    **settings))  # fmt: skip
+
+    events = [left(0.5), left(REMAINING)]
+    events[1].terminal = True
+    aligned = start * np.append(1.0, growth / rate)
+    run = solve_ivp(velocity, (0.0, end), aligned, "LSODA", events=events, rtol=1e-10,
+                    atol=1e-12 * start)  # fmt: skip
+    drop = run.t_events[0][:1] if len(run.t_events[0]) else np.full(1, np.nan)
+    return LinearTheory(plateaus, drop, max(float(run.t[-1]), BEYOND_LAST_DROP * float(drop[0])))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,5 @@
 """What tests of `scripts/sweep.py` share: small cases, ways to run and to stop, a Dask cluster."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,14 +13,23 @@ from sweeping.store import Store
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "sweep.py"
-# Some 30 ms each, of both kinds; one context pair takes no quadrature.
+# Some 30 ms each, of all kinds; one context pair takes no quadrature.
 LINEAR = {"eigenvalues": [0.6, 0.4], "context_length": 5, "rank": [1, 2], "init": 0.05}
 CASES = [
     *expand({**LINEAR, "seeds": 2}),
+    *expand({"kind": "merged", "eigenvalues": [0.6, 0.4], "context_length": 5, "init": 0.05}),
     *expand({"kind": "softmax", "block_dims": [[2], [3]], "context_length": 1}),
 ]
-MANY = expand({"eigenvalues": [0.4, 0.3, 0.2, 0.1], "context_length": 31, "rank": [1, 2],
-               "init": 1e-2, "seeds": 10})  # fmt: skip
+_SPECTRUM = {"eigenvalues": [0.4, 0.3, 0.2, 0.1], "context_length": 31, "init": 1e-2}
+# Some 150 ms each, for what has to happen in the middle of a sweep.
+MANY = [
+    case for same_seed in zip(
+        expand({**_SPECTRUM, "rank": [1, 2], "seeds": 3}),
+        expand({**_SPECTRUM, "kind": "merged", "heads": [4, 8], "seeds": 3}),
+        expand({"kind": "softmax", "block_dims": [5, 4, 3], "context_length": 30, "init": 0.1,
+                "seeds": 6}), strict=True)
+    for case in same_seed
+]  # fmt: skip
 
 CLUSTER = """
 import sys
@@ -104,19 +111,3 @@ def cluster():
     finally:
         process.kill()
         process.communicate()
-
-
-def fragile(item):
-    """Kill the worker: always for "fatal", the first time for the name of a file."""
-    if item == "fatal":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if isinstance(item, str) and not Path(item).exists():
-        Path(item).write_bytes(b"")
-        os.kill(os.getpid(), signal.SIGKILL)
-    return item
-
-
-def boom(item):
-    if item == 2:
-        raise RuntimeError("no such luck")
-    return item

@@ -20,7 +20,8 @@ from sweeping import Limits, LinearCase, SoftmaxCase, Store, compute, engines, e
 from sweeping.grid import shard
 from sweeping.report import rows_of
 from tests.scripts import support_sweep
-from tests.scripts.support_sweep import CASES, LINEAR, boom, files, fragile, listed
+from tests.scripts.support_engines import boom, fragile
+from tests.scripts.support_sweep import CASES, LINEAR, files, listed
 
 _in_empty_folder = support_sweep.in_empty_folder
 
@@ -148,6 +149,7 @@ def test_a_failing_case_says_why_and_the_others_go_on(monkeypatch, capsys):
 # Engines
 
 
+@pytest.mark.slow  # as the sweep that is killed, and ends like one in this process
 def test_spawned_processes_give_the_same_bits(serial):
     outcome = sweep(CASES[::-1], "out", 2)
     assert outcome.summary() == f"{len(CASES)} of {len(CASES)} cases done"

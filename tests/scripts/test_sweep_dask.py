@@ -12,7 +12,7 @@ from sweeping import sweep
 from tests.scripts import support_sweep
 from tests.scripts.support_sweep import cluster, files, listed, started, wait_for_files
 
-MANY = support_sweep.MANY[:12]
+MANY = support_sweep.MANY[:9]
 needs_dask = pytest.mark.skipif(
     find_spec("distributed") is None,
     reason="distributed is not installed: pip install 'iclflow[dask]'",

@@ -1,5 +1,6 @@
 """What `sweep.py` refuses, and that it says so on one line."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import sweep as script
-from sweeping import LinearCase, SoftmaxCase, case_of, expand
+from sweeping import LinearCase, MergedCase, SoftmaxCase, case_of, expand
 from sweeping.options import make_parser
 from tests.scripts import support_sweep
 from tests.scripts.support_sweep import ROOT
@@ -27,6 +28,20 @@ RUN = [
     (["--shard", "3/2"], "--shard", "from 1/n to n/n"),
     (["--shard", "1"], "--shard", "must look like 2/8"),
     (["--time-limit", "0"], "--time-limit", "must be > 0"),
+    (["--merged", "--softmax"], "--softmax", "not allowed with"),
+    (["--merged", "--rank", "1"], "--rank", "without --merged"),
+    (["--merged", "--dims", "3"], "--dims", "needs --softmax"),
+    (["--spectrum", "white"], "--spectrum", "needs --dimension"),
+    (["--dimension", "3"], "--dimension", "needs --spectrum"),
+    (["--spectrum", "white", "--eigenvalues", "1"], "--spectrum", "not allowed with"),
+    (["--spectrum", "cubic", "--dimension", "3"], "--spectrum", "must be power:a"),
+    (["--spectrum", "power:-1", "--dimension", "3"], "--spectrum", "must be power:a"),
+    (["--spectrum", "power:nan", "--dimension", "3"], "--spectrum", "must be power:a"),
+    (["--spectrum", "power:900", "--dimension", "3"], "--spectrum", "eigenvalues > 0"),
+    (["--spectrum", "white", "--dimension", "99999"], "--dimension", "at most 10000"),
+    (["--softmax", "--spectrum", "white"], "--spectrum", "without --softmax"),
+    (["--grid", "bad.toml", "--merged"], "--merged", "not allowed with --grid"),
+    (["--grid", "shape.json"], "--grid shape.json", "dimension is missing"),
     (["--dims", "3"], "--dims", "needs --softmax"),
     (["--no-flow"], "--no-flow", "needs --softmax"),
     (["--softmax", "--rank", "1"], "--rank", "without --softmax"),
@@ -46,6 +61,7 @@ RUN = [
     (["--grid", "bad.toml", "--rank", "2"], "--rank", "not allowed with --grid"),
     (["--grid", "bad.toml", "--list", "cases.jsonl"], "--list", "not allowed with --grid"),
     (["--list", "cases.jsonl"], "--list cases.jsonl", "line 2: init must be > 0"),
+    (["--list", "kind.jsonl"], "--list kind.jsonl", "line 1: kind must be one of"),
     (["--list", "empty.jsonl"], "--list empty.jsonl", "holds no case"),
     (["--out", " "], "--out", "must name a folder"),
 ]
@@ -56,6 +72,7 @@ def test_misuse_is_one_line(arguments, name, says, capsys):
     good = '{"eigenvalues": [1], "context_length": 5}\n'
     for path, text in {
         "bad.toml": "rank = 2\n", "bad.json": '{"eigenvalues": [1], "colour": 3}',
+        "shape.json": '{"spectrum": "white"}', "kind.jsonl": '{"kind": ["linear"]}',
         "broken.json": "{", "empty.json": "[]", "empty.jsonl": "\n",
         "cases.jsonl": good + good.replace("5", '5, "init": 0'),
     }.items():  # fmt: skip
@@ -94,6 +111,15 @@ def test_commands_are_checked(arguments, says, capsys):
     (lambda: LinearCase([1.0], 5, seed=-1), ValueError, "seed must be >= 0"),
     (lambda: LinearCase([1.0], 5, noise="x"), TypeError, "noise must be a real number"),
     (lambda: LinearCase([1.0], 5, duration=0), ValueError, "duration must be > 0"),
+    (lambda: MergedCase([1.0], 5, heads=0), ValueError, "heads must be >= 1"),
+    (lambda: MergedCase([-1.0], 5), ValueError, "eigenvalues must be > 0"),
+    (lambda: MergedCase([1.0], 5, init=math.nan), ValueError, "init must be finite"),
+    (lambda: case_of({"kind": "merged", "rank": 1}), ValueError, "rank is not a field"),
+    (lambda: expand({"spectrum": [], "dimension": 2}), ValueError, "spectrum must have a value"),
+    (lambda: expand({"spectrum": 1, "dimension": 2}), ValueError, "spectrum must be power:a"),
+    (lambda: expand({"spectrum": "white", "dimension": 2.5}), TypeError, "must be an integer"),
+    (lambda: expand({"spectrum": "white", "eigenvalues": [1.0]}), ValueError, "given together"),
+    (lambda: expand({"spectrum": "white", "kind": "softmax"}), ValueError, "not a field of a soft"),
     (lambda: SoftmaxCase([2, 2], 5, heads=1), ValueError, "heads must be >= 2"),
     (lambda: SoftmaxCase([], 5), ValueError, "at least one task"),
     (lambda: case_of({"kind": "cubic"}), ValueError, "kind must be one of"),
