@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import find, given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 import numerics
@@ -21,8 +21,9 @@ strict = settings(suppress_health_check=[], max_examples=25)
 
 
 def reaches(strategy, condition):
-    """Whether an example with the property is found."""
-    find(strategy, condition, settings=settings(max_examples=500, database=None))
+    """Whether an example with the property is found; which is the smallest does not matter."""
+    found = settings(max_examples=500, database=None, phases=[Phase.generate])
+    find(strategy, condition, settings=found)
 
 
 def test_all_names_the_public_functions():
@@ -139,3 +140,127 @@ def test_multi_tasks_and_their_models(data):
     energy = float(np.dot(task.signal, task.dimensions))
     assert loss > 0
     assert theta.any() or loss == pytest.approx(energy, rel=10 * EPS)
+
+
+@strict
+@given(strategies.spectrum_pairs(3, smallest=0.1, largest=3.0), st.data())
+def test_pairs_subsets_and_orders(pair, data):
+    for values in pair:
+        assert values.shape == (3,)
+        assert ((values >= 0.1) & (values <= 3.0)).all()
+    mask = data.draw(strategies.subsets(3))
+    assert mask.shape == (3,)
+    assert mask.dtype == bool
+    assert sorted(data.draw(strategies.permutations(4)).tolist()) == [0, 1, 2, 3]
+
+
+def test_subsets_and_orders_reach_their_edges():
+    reaches(strategies.subsets(3), lambda mask: not mask.any())
+    reaches(strategies.subsets(3), lambda mask: mask.all())
+    reaches(strategies.permutations(3), lambda order: order.tolist() == [2, 1, 0])
+    reaches(strategies.spectrum_pairs(), lambda pair: pair[0].tolist() != pair[1].tolist())
+
+
+@strict
+@given(strategies.moments(max_dimension=3))
+def test_moments(moments):
+    size = len(moments.correlation)
+    assert 1 <= size <= 3
+    dense = numerics.dense_moments(moments).feature_moment
+    values = np.linalg.eigvalsh(dense)
+    assert values.min() >= -100 * EPS * values.max()
+    zero = float(numerics.matrix_loss(moments, np.zeros((size, size))))
+    assert zero == moments.energy
+    # Those of a distribution, or at least with a loss that is nowhere below zero.
+    least = float(numerics.matrix_loss(moments, numerics.minimiser(moments)))
+    if not isinstance(moments, numerics.FactoredMoments):
+        assert least >= -1e-9 * moments.energy
+
+
+def test_moments_are_of_every_kind():
+    kinds = strategies.moments()
+    for kind in (numerics.FactoredMoments, numerics.DiagonalMoments, numerics.DenseMoments):
+        reaches(kinds, lambda m, kind=kind: isinstance(m, kind))
+
+    def own_bases(m):
+        """No symmetric C, as every task has: S and Λ of none."""
+        return isinstance(m, numerics.FactoredMoments) and np.ptp(m.correlation - m.correlation.T)
+
+    def singular(m):
+        """A sample of fewer sequences than features."""
+        if not isinstance(m, numerics.DenseMoments) or len(m.correlation) < 2:
+            return False
+        return np.linalg.matrix_rank(m.feature_moment) < len(m.feature_moment)
+
+    reaches(kinds, own_bases)
+    reaches(kinds, singular)
+
+
+@strict
+@given(strategies.sequences(max_count=5))
+def test_sequences(sample):
+    assert 1 <= len(sample) <= 5
+    assert sample.lengths.min() >= 1
+    np.testing.assert_allclose(sample.target, np.sum(sample.w * sample.query, axis=1), atol=1e-12)
+
+
+def test_sequences_reach_their_edges():
+    reaches(strategies.sequences(), lambda sample: len(sample) == 1)
+    reaches(strategies.sequences(), lambda sample: len(set(sample.lengths.tolist())) > 1)
+    task = numerics.LinearTask([[1.0]], 3)
+    reaches(strategies.sequences(task, max_count=4), lambda sample: len(sample) == 4)
+
+
+@strict
+@given(strategies.multi_task_parameters(max_tasks=3), st.data())
+def test_parameters_and_heads(parameters, data):
+    dims, signal, length, noise = parameters
+    assert len(dims) == len(signal) <= 3
+    assert signal.min() >= 1 / 20
+    assert signal.max() <= 20
+    assert 1 <= length <= 1e6
+    assert 0 <= noise <= 5
+    omega, mu = data.draw(strategies.softmax_heads(dims))
+    assert omega.shape == (len(mu), sum(dims))
+    assert mu.shape[1] == len(dims)
+    assert len(data.draw(strategies.softmax_heads(dims, heads=2))[0]) == 2
+
+
+def test_parameters_reach_their_edges():
+    drawn = strategies.multi_task_parameters()
+    reaches(drawn, lambda p: len(p[0]) > 1 and len(set(p[0])) > 1)
+    reaches(drawn, lambda p: p[3] == 0)
+    reaches(drawn, lambda p: p[2] == 1)
+
+
+@strict
+@given(strategies.gradient_systems(jacobian=False), st.data())
+def test_systems_can_be_trained(system, data):
+    theta = data.draw(strategies.weights(system, scale=0.1))
+    assert np.isfinite(system.loss(theta))
+    assert system.velocity(theta).shape == theta.shape
+    assert system.invariants(theta).ndim == 1
+
+
+@strict
+@given(strategies.gradient_systems())
+def test_systems_have_jacobians(system):
+    theta = np.full(system.size, 0.1)
+    assert system.jacobian(theta).shape == (system.size, system.size)
+    assert system.jvp(theta, theta).shape == theta.shape
+
+
+def test_systems_and_layers_are_of_every_kind():
+    kinds = [numerics.AttentionSystem, numerics.TwoLayerNetwork, numerics.ConvolutionalNetwork,
+             numerics.SpectralSystem, numerics.LayerMomentsSystem]  # fmt: skip
+    for kind in kinds:
+        reaches(strategies.gradient_systems(), lambda s, kind=kind: isinstance(s, kind))
+
+    def softmax_layer(system):
+        return isinstance(system, numerics.LayerSystem) and system.layer.attention == "softmax"
+
+    reaches(strategies.gradient_systems(jacobian=False), softmax_layer)
+    for kind in (numerics.AttentionLayer, numerics.MultiTaskLayer):
+        reaches(strategies.layers(2), lambda layer, kind=kind: isinstance(layer, kind))
+    reaches(strategies.layers(2), lambda layer: layer.divide_by_context)
+    reaches(strategies.layers(2, outputs=3), lambda layer: layer.output_shape == (3,))
