@@ -55,7 +55,8 @@ def gradient_flow(
         τ > 0.
     method : str
         ``"explicit"`` (Dormand and Prince's 5(4)), ``"implicit"`` (with the Jacobian: walks
-        plateaus), or ``"auto"``, which a pilot of a few rows chooses.
+        plateaus), ``"Chebyshev"`` (stabilised, of order 4: walks plateaus without a Jacobian,
+        whatever the size), or ``"auto"``, which a pilot of a few rows chooses.
     rtol, atol : float
         Tolerances on the weights of each row.
     max_steps : int
@@ -112,7 +113,7 @@ def system_flow(
     """`gradient_flow` of any system of this package, in its own coordinates.
 
     [S]'s spectral flow has τ = 1/2 (`numerics.softmax.spectral.PAPER_TAU`). A system without a
-    Jacobian takes the explicit method.
+    Jacobian cannot take the implicit method.
     """
     state = rows_last(_arrays.finite("initial", system.checked("initial", initial)))
     options = {"method": method, "rtol": rtol, "atol": atol, "max_steps": max_steps}

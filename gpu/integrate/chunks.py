@@ -2,8 +2,10 @@
 
 The memory of a chunk is rows × size × numbers for each weight, besides what the problem's own
 velocity takes: 16 numbers for the explicit pair (seven stages, four states, the error, its
-scale, three temporaries) and 16 + 3·size for the implicit method (the Jacobian, its factors and one
-temporary), each plus twice the recorded times.
+scale, three temporaries), as many for the stabilised method (four in its stack, the first velocity,
+the power iteration's vector, the state and its next, the error, its scale, six temporaries), and
+16 + 3·size for the implicit method (the Jacobian, its factors and one temporary), each plus twice
+the recorded times.
 """
 
 from __future__ import annotations

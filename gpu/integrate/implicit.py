@@ -11,11 +11,11 @@ from array_api_compat import device, is_numpy_namespace
 
 from gpu._arrays import Array, namespace
 from gpu.integrate import lu
-from gpu.integrate.step import constants, keep_accepted
+from gpu.integrate.step import WholeStep, constants, keep_accepted
 from gpu.integrate.tableau import RODAS5P, RosenbrockTableau
 
 
-class ImplicitStep:
+class ImplicitStep(WholeStep):
     """Steps of a Rosenbrock method, with the interface of `ExplicitStep`."""
 
     evaluations = 8

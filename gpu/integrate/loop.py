@@ -31,7 +31,19 @@ class Settings:
     max_steps: int
 
 
-_BY_ROW = ("index", "t", "end", "dt", "previous", "held", "status", "steps", "refused", "start")
+_BY_ROW = (
+    "index",
+    "t",
+    "end",
+    "dt",
+    "previous",
+    "held",
+    "status",
+    "steps",
+    "refused",
+    "evaluations",
+    "start",
+)
 
 
 class Run:
@@ -57,11 +69,14 @@ class Run:
         self.t = xp.zeros(rows, dtype=xp.float64, device=at)
         self.end = end
         scale = settings.atol + settings.rtol * xp.abs(self.y)
-        self.dt = first_step(xp, problem, self.y, velocity, scale, end, self.method.order)
+        dt = first_step(xp, problem, self.y, velocity, scale, end, self.method.order)
+        self.dt = self.method.limited(dt, settings.rtol)
         self.previous = xp.full((rows,), 1e-4, dtype=xp.float64, device=at)
         self.held = xp.zeros(rows, dtype=xp.bool, device=at)
         self.steps = xp.zeros(rows, dtype=xp.int64, device=at)
         self.refused = xp.zeros(rows, dtype=xp.int64, device=at)
+        spent = 2 + self.method.first_evaluations
+        self.evaluations = xp.full((rows,), spent, dtype=xp.int64, device=at)
         self.start = xp.max(xp.abs(self.y), axis=0)
         sound = xp.all(xp.isfinite(velocity) & xp.isfinite(self.y), axis=0)
         running = xp.full((rows,), int(Status.RUNNING), dtype=xp.int32, device=at)
@@ -69,7 +84,7 @@ class Run:
         self._ended: list[tuple[Array, ...]] = []
 
     def step(self) -> None:
-        """One step of every row that runs."""
+        """One attempt of every row that runs; what follows is for those that end a step by it."""
         xp, y = self.xp, self.y
         running = self.status == int(Status.RUNNING)
         left = self.end - self.t
@@ -78,15 +93,21 @@ class Run:
         short = xp.astype(tried, y.dtype)
         y_new, error = self.method.attempt(y, short)
         size = self._error(y, y_new, error)
+        made = self.method.evaluations * xp.astype(running, xp.int64)
+        self.evaluations = self.evaluations + made
+        if self.method.ready is not None:
+            running = running & self.method.ready
         accepted = running & (size <= 1.0)
         t_new = xp.where(last, self.end, self.t + tried)
         self.record.update(self.method, accepted, self.t, t_new, short, y, y_new)
         factor = self.control.factor(xp, size, self.previous, self.held)
         self.previous = self.control.remember(xp, size, self.previous, accepted)
-        self.held = running & ~accepted
-        self.dt = xp.where(running, tried * factor, self.dt)
+        refused = running & ~accepted
+        self.held = (self.held & ~accepted) | refused
+        following = self.method.limited(tried * factor, self.settings.rtol)
+        self.dt = xp.where(running, following, self.dt)
         self.steps = self.steps + xp.astype(running, xp.int64)
-        self.refused = self.refused + xp.astype(self.held, xp.int64)
+        self.refused = self.refused + xp.astype(refused, xp.int64)
         self.t = xp.where(accepted, t_new, self.t)
         self.y = self.method.commit(accepted, y, y_new)
         self._judge(running, accepted & last, size)
@@ -117,7 +138,7 @@ class Run:
 
     def _put_away(self, rows: Array) -> None:
         xp = self.xp
-        by_row = [self.index, self.t, self.status, self.steps, self.refused]
+        by_row = [self.index, self.t, self.status, self.steps, self.refused, self.evaluations]
         self._ended.append((xp.take(self.y, rows, axis=1), *(xp.take(x, rows) for x in by_row)))
 
     def _compact(self, running: Array) -> None:

@@ -15,18 +15,24 @@ from gpu.integrate.chunks import rows_at_once, spans
 from gpu.integrate.implicit import ImplicitStep
 from gpu.integrate.loop import Run, Settings
 from gpu.integrate.problem import Problem, jacobian_of
+from gpu.integrate.stabilised import StabilisedStep
 from gpu.integrate.status import Status
 from gpu.integrate.step import ExplicitStep
 from numerics import _check
+from numerics._repr import OneLine
 
-METHODS: dict[str, Any] = {"explicit": ExplicitStep, "implicit": ImplicitStep}
+METHODS: dict[str, Any] = {
+    "explicit": ExplicitStep,
+    "implicit": ImplicitStep,
+    "Chebyshev": StabilisedStep,
+}
 
 # What a chunk gives, in this order.
-_COLUMNS = ("state", "t", "status", "steps", "refused", "record")
+_COLUMNS = ("state", "t", "status", "steps", "refused", "evaluations", "record")
 
 
-@dataclass(frozen=True, eq=False)
-class Solution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Solution(OneLine):
     """Where each row came to.
 
     Attributes
@@ -39,10 +45,12 @@ class Solution:
         Integers of `Status`.
     steps, refused : (rows,)
         Steps tried, and how many of them were refused.
+    evaluations : (rows,)
+        Evaluations of the velocity, those before the first step too.
     record : (T, size, rows) or None
         States at the times asked for; NaN at those that a row did not reach.
     method : str
-        ``"explicit"`` or ``"implicit"``.
+        ``"explicit"``, ``"implicit"`` or ``"Chebyshev"``.
     chunks : int
         In how many parts the rows were integrated, one after another.
     """
@@ -52,14 +60,10 @@ class Solution:
     status: Array
     steps: Array
     refused: Array
+    evaluations: Array
     record: Array | None
     method: str
     chunks: int
-
-    @property
-    def evaluations(self) -> Array:
-        """Evaluations of the velocity by each row, two of them for the first step."""
-        return 2 + METHODS[self.method].evaluations * self.steps
 
     def texts(self) -> list[str]:
         """The status of each row in words; waits for the device."""
@@ -90,10 +94,12 @@ def integrate(
         > 0, in the problem's unit of time.
     times : (T,) or (rows, T), optional
         Increasing times in [0, duration] to record, the same for all rows or each its own. The
-        states there come from the polynomial of the step, of order 4.
+        states there come from the polynomial of the step, of order 4 (Chebyshev: 3).
     method : str
         ``"explicit"``, Dormand and Prince's 5(4); ``"implicit"``, Rodas5P, which needs the
-        Jacobian; ``"auto"``, whichever a pilot of a few rows finds cheaper.
+        Jacobian; ``"Chebyshev"``, a stabilised method of order 4 that walks long plateaus without
+        it where the Jacobian's eigenvalues are real, as in gradient flows; ``"auto"``, whichever a
+        pilot of a few rows finds cheapest.
     rtol, atol : float
         The root mean square over a row's state of error/(atol + rtol·|y|) is held below 1. rtol
         is raised to 10 roundings of the dtype.
@@ -123,9 +129,11 @@ def integrate(
     end = _ends(state, duration)
     grid = _grid(state, times, end)
     if method not in ("auto", *METHODS):
-        raise ValueError(f"method must be auto, explicit or implicit, got {method!r}")
+        raise ValueError(f"method must be auto or one of {tuple(METHODS)}, got {method!r}")
     if method == "implicit" and jacobian_of(problem) is None:
-        raise ValueError("method must be explicit, got 'implicit' for a problem without Jacobian")
+        raise ValueError(
+            "method must be explicit or Chebyshev for a problem without Jacobian, got 'implicit'"
+        )
     with np.errstate(all="ignore"):
         if method == "auto":
             method = choose_method(problem, state, end, settings.rtol, settings.atol)

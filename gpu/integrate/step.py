@@ -1,8 +1,10 @@
 """One step of an explicit pair for all rows at once, and what every method's step shares.
 
 A method keeps what its stages need between steps. In a run the loop calls, in this order,
-`attempt` (all rows), `interpolate` (the rows that passed a time to record) and `commit` (the rows
-whose step was accepted). Nothing here waits for a device. NumPy works in place.
+`attempt` (all rows), `interpolate` (the rows that passed a time to record), `limited` (of the next
+step) and `commit` (the rows whose step was accepted). Rows that are not `ready` after an attempt
+are in the middle of their step and go on with it in the next. Nothing here waits for a device.
+NumPy works in place.
 """
 
 from __future__ import annotations
@@ -31,7 +33,18 @@ def keep_accepted(accepted: Array, new: Array, old: Array) -> Array:
     return new
 
 
-class ExplicitStep:
+class WholeStep:
+    """A method whose attempt always ends a step, of whatever length."""
+
+    ready: Array = None
+    first_evaluations = 0
+
+    def limited(self, dt: Array, rtol: float) -> Array:
+        """The next step as the controller wants it."""
+        return dt
+
+
+class ExplicitStep(WholeStep):
     """Steps of an explicit pair; 6 evaluations each for Dormand and Prince's.
 
     The state and the stages h k_i are stacked, so that one product of a row of constants with the

@@ -59,7 +59,7 @@ def test_stiff_reactions():
     assert run.state.sum(axis=0) == pytest.approx(1.0, abs=1e-9)  # conserved
 
 
-@pytest.mark.parametrize("method", ["explicit", "implicit"])
+@pytest.mark.parametrize("method", ["explicit", "implicit", "Chebyshev"])
 def test_losses_and_drops_of_the_flow(method):
     duration, y = 400.0, seeds(3)
     times = np.linspace(0.0, duration, 400)
