@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics import _check
+from numerics import _check, _plot
 from numerics._guard import guarded
 from numerics.cascade_run import CascadeRun
 from numerics.cascade_stages import Heads, Stage, crossing
@@ -54,6 +54,7 @@ Array = NDArray[Any]
 # Beyond these the solver's steps are lost in rounding, and it never returns.
 _MOST = 1e50  # of a rate or a weight
 _LEAST = 1e-100  # of a duration
+_HEAVIEST = 100.0  # of a first weight, in units of the weights that a mode ends with
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +105,13 @@ class Cascade:
             f"by heads {self.heads}, drops at {np.array2string(self.drop_times, precision=4)})"
         )
 
+    def plot(self, ax: Any = None, **style: Any) -> Any:
+        """Draw the loss over time, plateaus dashed, into `ax` or new axes; return the axes."""
+        ax = _plot.axes(ax, _plot.time_label("τ"))
+        _plot.plateaus(ax, self.plateaus)
+        _plot.curve(ax, self.t, self.loss, style)
+        return ax
+
 
 @guarded
 def reduced_cascade(
@@ -150,7 +158,8 @@ def reduced_cascade(
     Raises
     ------
     ValueError, TypeError
-        If a size, a sign or a time is out of range. A mode that is not learned is not an error.
+        If a size, a sign or a time is out of range, or a first weight exceeds a hundred times the
+        weights (growth/curvature)^{1/3} of a learned mode. A mode that is not learned is no error.
 
     Notes
     -----
@@ -242,6 +251,13 @@ def _validated(
     for name, numbers in (("growth", rates), ("curvature", bends), ("initial", theta)):
         if np.abs(numbers).max() > _MOST:
             raise ValueError(f"{name} must be at most {_MOST:g}: rescale the tokens or the time")
+    # Beyond, g_d is the difference of terms so large that its roundings exceed the tolerance.
+    learned = float(np.cbrt((rates if rates.any() else 1.0) / bends).max())
+    if np.abs(theta).max() > _HEAVIEST * learned:
+        raise ValueError(
+            f"initial must be small: at most {_HEAVIEST:g} times the weights of a learned mode, "
+            f"(growth/curvature)^(1/3) <= {learned:.3g}, got a largest of {np.abs(theta).max():.3g}"
+        )
     return rates, bends, theta
 
 

@@ -8,6 +8,7 @@ a mode's target is growth_d/curvature_d, where its residual g_d vanishes. Time i
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -157,17 +158,19 @@ def run_stage(
     excess.direction = 1  # type: ignore[attr-defined]
     # Errors count relative to the weights at the start of the stage, however small they are.
     scale = float(np.sqrt(np.mean(y0[: equations.H] ** 2 + equations.P.sum(axis=1)))) or 1.0
-    solution = solve_ivp(
-        equations.velocity,
-        (start, stop),
-        y0,
-        method="LSODA",
-        jac=equations.jacobian,
-        events=excess if waiting else None,
-        dense_output=True,
-        rtol=rtol,
-        atol=rtol * min(scale, 1.0),
-    )
+    with warnings.catch_warnings():  # the failure is told
+        warnings.filterwarnings("ignore", message="lsoda: ")
+        solution = solve_ivp(
+            equations.velocity,
+            (start, stop),
+            y0,
+            method="LSODA",
+            jac=equations.jacobian,
+            events=excess if waiting else None,
+            dense_output=True,
+            rtol=rtol,
+            atol=rtol * min(scale, 1.0),
+        )
     failure = None if solution.status >= 0 else str(solution.message)
     return Stage(equations, solution.t, solution.y.T, solution.sol, failure, solution.status == 1)
 

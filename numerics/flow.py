@@ -120,8 +120,9 @@ def _trajectory(
     system: GradientSystem, initial: Array, tau: float, solution: Solution
 ) -> Trajectory:
     with np.errstate(over="ignore", invalid="ignore"):
-        velocities = [system.velocity(theta) for theta in solution.states]
-        rate = np.array([2.0 * float(np.dot(g, g)) / tau for g in velocities])
+        rate = np.array(
+            [2.0 * float(np.dot(g, g)) / tau for g in map(system.velocity, solution.states)]
+        )
     return assemble(
         system,
         initial,

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics import _check
+from numerics import _check, _repr
 from numerics._check_moments import check_part, checked_matrix, settle_moments
 from numerics._guard import guarded
 from numerics.sampling import Sequences, sample_chunks
@@ -45,8 +45,8 @@ class Moments(Protocol):
         """G = C − E[zzᵀ]·M = −½ ∂L/∂M; written to `out`, which may be M, where one is given."""
 
 
-@dataclass(frozen=True, eq=False)
-class FactoredMoments:
+@dataclass(frozen=True, eq=False, repr=False)
+class FactoredMoments(_repr.OneLine):
     """Population moments: E[zzᵀ]·M = S M Λ.
 
     Attributes
@@ -89,8 +89,8 @@ class FactoredMoments:
         return DiagonalMoments(self.energy, rotated, s[:, None] * lam), left, right
 
 
-@dataclass(frozen=True, eq=False)
-class DiagonalMoments:
+@dataclass(frozen=True, eq=False, repr=False)
+class DiagonalMoments(_repr.OneLine):
     """Moments in bases where E[zzᵀ] acts elementwise: E[zzᵀ]·M = W∘M, W = s λᵀ."""
 
     energy: float
@@ -114,8 +114,8 @@ class DiagonalMoments:
         return self, None, None
 
 
-@dataclass(frozen=True, eq=False)
-class DenseMoments:
+@dataclass(frozen=True, eq=False, repr=False)
+class DenseMoments(_repr.OneLine):
     """Moments with a full matrix E[zzᵀ] (D², D²), as a finite sample gives them."""
 
     energy: float
@@ -297,13 +297,18 @@ def minimiser(moments: AnyMoments) -> Array:
     >>> float(minimiser(population_moments(LinearTask([[1.0]], 1)))[0, 0])
     0.3333333333333333
     """
-    if isinstance(moments, FactoredMoments):
-        half = np.linalg.solve(moments.second_moment, moments.correlation)
-        return np.asarray(np.linalg.solve(moments.covariance, half.T).T)
-    dense = dense_moments(moments)
-    D = len(dense.correlation)
-    solution = np.linalg.lstsq(dense.feature_moment, dense.correlation.T.ravel(), rcond=None)[0]
-    return np.asarray(solution.reshape(D, D).T)
+    if isinstance(moments, DenseMoments):
+        C = moments.correlation
+        return np.asarray(
+            np.linalg.lstsq(moments.feature_moment, C.T.ravel(), rcond=None)[0].reshape(C.shape).T
+        )
+    form, left, right = moments.eigenform()
+    C, W = form.correlation, form.weights
+    # W = s λᵀ; an eigenvalue of zero is known to about D roundings of the largest.
+    tiny = len(W) * np.finfo(W.dtype).eps * W.max()
+    known = np.outer(W.max(axis=1) > tiny, W.max(axis=0) > tiny) & (W > 0)
+    M = np.divide(C, W, out=np.zeros_like(C), where=known)
+    return M if left is None or right is None else np.asarray(left @ M @ right.T)
 
 
 __all__ = [

@@ -83,7 +83,7 @@ def cheapest_method(size: int, explicit_steps: float, preconditioned: bool = Fal
     }
     if preconditioned:
         seconds["LSODA"] = 0.2 + 2 * thousand + 55 * thousand**3
-        seconds["Krylov"] = 1.3 + 0.9 * thousand + 0.11 * thousand**2
+        seconds["Krylov"] = 1.3 + 0.9 * thousand + 0.02 * thousand**2
     return "LSODA" if size < 100 else min(seconds, key=seconds.__getitem__)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics import _check
+from numerics import _check, _plot
 from numerics.systems import Trainable
 
 Array = NDArray[Any]
+
+_PART = 2**22  # numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,8 @@ class Trajectory:
         ``"finished"``, or why the run stopped early; what is before that is valid.
     evaluations : int
         Calls of the right-hand side.
+    unit : str
+        Of `t`: ``"τ"``, ``"steps"`` of an optimiser, or the flow whose time it is.
     """
 
     t: Array
@@ -47,6 +52,7 @@ class Trajectory:
     status: str
     evaluations: int
     model: Any
+    unit: str = "τ"
 
     def __repr__(self) -> str:
         return (
@@ -65,6 +71,26 @@ class Trajectory:
         nearest = np.abs(self.t - wanted[..., None]).argmin(axis=-1)
         return self.states[nearest]
 
+    def plot(self, ax: Any = None, **style: Any) -> Any:
+        """Draw the loss over time into `ax`, or into new axes, and return the axes.
+
+        `style` goes to ``Axes.plot``. Dashed lines at predicted plateaus: ``ax.axhline``.
+
+        Examples
+        --------
+        >>> from matplotlib.figure import Figure
+        >>> from numerics import AttentionSystem, LinearTask, SeparateAttention, system_flow
+        >>> from numerics import population_moments
+        >>> model = SeparateAttention(dimension=1, heads=1)
+        >>> system = AttentionSystem(model, population_moments(LinearTask([[1.0]], 10)))
+        >>> run = system_flow(system, model.pack([0.1], [[0.1]], [[0.1]]), 60.0)
+        >>> run.plot(Figure().subplots(), label="flow").get_xlabel()
+        'time t  [τ]'
+        """
+        ax = _plot.axes(ax, _plot.time_label(self.unit))
+        _plot.curve(ax, self.t, self.loss, style)
+        return ax
+
 
 def assemble(
     system: Trainable,
@@ -80,15 +106,24 @@ def assemble(
     """Evaluate losses and error bars, both counted from the initial weights at t = 0."""
     # Weights that overflowed the solver may overflow the loss as well: inf says so.
     with np.errstate(over="ignore", invalid="ignore"):
-        loss, conserved = system.loss(states), system.invariants(states)
+        loss, start = _by_parts(system.loss, states), system.invariants(initial)
         return Trajectory(
             t=t,
             states=states,
             loss=loss,
             loss_rate=loss_rate,
-            invariant_drift=np.abs(conserved - system.invariants(initial)).max(axis=-1),
+            invariant_drift=_by_parts(
+                lambda part: np.abs(system.invariants(part) - start).max(axis=-1), states
+            ),
             energy_gap=system.loss(initial) - loss - dissipated,
             status=status,
             evaluations=evaluations,
             model=getattr(system, "model", system),
         )
+
+
+def _by_parts(function: Callable[[Array], Array], states: Array) -> Array:
+    """`function` of all states, without an array of all their matrices (gigabytes at D = 256)."""
+    rows = max(1, _PART // max(1, states.shape[1]))
+    parts = [function(states[i : i + rows]) for i in range(0, max(1, len(states)), rows)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

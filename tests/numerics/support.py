@@ -107,6 +107,18 @@ def systems() -> Iterator[tuple[str, Any]]:
     yield "convolutional-scalar", ConvolutionalNetwork(scalar, width=1)
 
 
+def power_law(
+    D: int, heads: int | None = None, scale: float = 0.1
+) -> tuple[AttentionSystem, np.ndarray]:
+    """Power-law tokens in their eigenbasis, a system, and small weights."""
+    spectrum = 1 / np.arange(1, D + 1)
+    task = LinearTask.from_eigenvalues(spectrum / spectrum.sum(), 31)
+    system = AttentionSystem(
+        SeparateAttention(D, heads or D), population_moments(task).eigenform()[0]
+    )
+    return system, system.model.initial_weights(scale, rng=0)
+
+
 def whole_layer(sequences: Any, heads: int, rank: int | None = None) -> LayerMomentsSystem:
     """Every block of linear attention, divided by N, on given sequences of any lengths."""
     layer = AttentionLayer(sequences.query.shape[1], heads, rank, divide_by_context=True)

@@ -261,6 +261,13 @@ def test_bad_input_is_refused():
     ]:
         with pytest.raises(ValueError, match=match):
             reduced_cascade(model, growth, curvature, initial)
+    for scale in (1e5, 1e8, 1e49):  # where the solver would never return
+        with pytest.raises(ValueError, match="initial must be small: at most 100 times"):
+            reduced_cascade(model, one, one, scale * good)
+    with pytest.raises(ValueError, match="initial must be small"):
+        reduced_cascade(model, [0.0, 0.0], one, 1e8 * good)
+    # A hundred times is far from small, but answered: v² − k² keeps the first head large.
+    assert reduced_cascade(model, one, one, 90 / 0.01 * good * np.r_[1, 0.5, 0.5, 0.3, 0.2]).learned
     for name in ("duration", "tau", "rtol"):
         with pytest.raises(ValueError, match=f"{name} must be > 0"):
             reduced_cascade(model, one, one, good, **{name: 0.0})

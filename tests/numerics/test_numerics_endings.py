@@ -19,7 +19,7 @@ from tests.numerics.support import EPS, TASKS, state
 GENERIC = population_moments(TASKS["generic"])
 SCALAR = population_moments(LinearTask([[1.0]], 10))
 MERGED, ONE = MergedAttention(3, 2), MergedAttention(1, 1)
-METHODS = ["LSODA", "DOP853", "RK45", "RK23", "Radau", "BDF"]
+METHODS = ["LSODA", "DOP853", "RK45", "RK23", "Radau", "BDF", "Krylov"]
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ def test_a_loss_already_reached_ends_the_run_at_once(times):
     assert run.energy_gap.tolist() == run.invariant_drift.tolist() == [0.0]
 
 
-@pytest.mark.parametrize("method", ["DOP853", "LSODA"])
+@pytest.mark.parametrize("method", ["DOP853", "LSODA", "Krylov"])
 def test_large_weights_are_integrated(method):
     """Steep but finite: 10⁵ times the optimum, and the flow comes down all the same."""
     run = gradient_flow(ONE, SCALAR, [1e5, 1e5], 20.0, method=method)

@@ -24,7 +24,7 @@ from tests.numerics.support import TASKS, assert_same, state, whole_layer
 SCALAR = population_moments(TASKS["scalar"])
 GENERIC = population_moments(TASKS["generic"])
 MERGED, SEPARATE = MergedAttention(3, 2), SeparateAttention(3, 3, rank=2)
-METHODS = ["LSODA", "DOP853", "Radau", "BDF", "RK45"]
+METHODS = ["LSODA", "DOP853", "Radau", "BDF", "RK45", "Krylov"]
 
 # The tolerance on a step is rtol = 1e-8 of the weights. Over a run that starts at order one and
 # only relaxes, errors do not grow, and some hundred steps add up to less than 1e-6: measured
@@ -89,7 +89,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("name", RUNS)
-@pytest.mark.parametrize("method", ["LSODA", "DOP853"])
+@pytest.mark.parametrize("method", ["LSODA", "DOP853", "Krylov"])
 def test_energy_identity_and_conservation(name, method):
     model, moments = RUNS[name]
     run = gradient_flow(model, moments, state(model.size, 1, 0.3), 20.0, method=method)
@@ -157,7 +157,7 @@ def test_restart_from_the_middle(name):
 
 
 @pytest.mark.parametrize("tau", [0.01, 3.0])
-@pytest.mark.parametrize("method", ["LSODA", "RK45"])
+@pytest.mark.parametrize("method", ["LSODA", "RK45", "Krylov"])
 def test_tau_only_stretches_time(tau, method):
     t = np.linspace(0, 5, 7)
     theta = state(SEPARATE.size, 3, 0.3)
@@ -197,7 +197,7 @@ def test_the_whole_layer_flows_and_conserves_its_balance():
 
 
 @pytest.mark.parametrize("rank", [None, 1])
-@pytest.mark.parametrize("method", ["auto", "BDF"])
+@pytest.mark.parametrize("method", ["auto", "BDF", "Krylov"])
 def test_the_whole_layer_flows_with_implicit_solvers(method, rank):
     system = whole_layer(sample_sequences(TASKS["generic"], 20, rng=0), 1, rank)
     run = system_flow(system, np.full(system.size, 0.1), 300.0, method=method)

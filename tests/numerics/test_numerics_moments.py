@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from numerics import (
+    FactoredMoments,
     LinearTask,
     Sequences,
     TokenTask,
@@ -221,6 +222,23 @@ def test_the_minimiser_of_few_sequences_fits_them():
     # E[zzᵀ] squares the condition number of the 4 features (≲ 1e3): 1e6 · eps of the energy.
     assert 0 <= matrix_loss(moments, best) + 1e-10 < 2e-10
     assert np.abs(moments.residual(best)).max() < 1e-10
+
+
+@pytest.mark.parametrize("form", ["diagonal", "factored"])
+def test_the_minimiser_of_singular_moments_is_the_smallest_of_the_least_loss(form):
+    rotation, s = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0], [2.0, 0.5, 0.0]
+    second = rotation @ np.diag(s) @ rotation.T
+    moments = FactoredMoments(9.0, second @ spd(3, 1), second, np.diag([1.0, 0.7, 0.3]))
+    if form == "diagonal":
+        moments = moments.eigenform()[0]
+    # The general route: singular values of the whole (D², D²) matrix, condition 2/0.15.
+    assert_same(minimiser(moments), minimiser(dense_moments(moments)), 5000)
+
+
+def test_the_minimiser_in_eigenbases_takes_no_dense_matrix():
+    moments = population_moments(LinearTask.from_eigenvalues(1 / np.arange(1, 257), 31))
+    diagonal = moments.eigenform()[0]  # a dense E[zzᵀ] would take 34 GB
+    assert np.abs(diagonal.residual(minimiser(diagonal))).max() < 1e-15
 
 
 @pytest.mark.parametrize("name", TASKS)

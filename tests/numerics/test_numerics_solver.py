@@ -16,7 +16,7 @@ from tests.numerics.support import TASKS, state
 
 GENERIC = population_moments(TASKS["generic"])
 MERGED, SEPARATE = MergedAttention(3, 2), SeparateAttention(3, 2)
-METHODS = ["LSODA", "DOP853", "RK45", "RK23", "Radau", "BDF"]
+METHODS = ["LSODA", "DOP853", "RK45", "RK23", "Radau", "BDF", "Krylov"]
 
 
 @pytest.mark.parametrize("model", [MERGED, SEPARATE])

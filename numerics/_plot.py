@@ -1,0 +1,69 @@
+"""How records draw themselves: loss against time, plateaus dashed, labels where there are none.
+
+Matplotlib is imported when something is drawn, its settings are left alone and nothing is shown.
+New axes come from pyplot, so that a notebook or ``pyplot.show()`` displays them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+QUIET = "0.6"
+DASHES = (0, (4, 3))
+LOSS = "loss  E(ŷ − y)²"
+PAPER_TIME = "dθ/dt = −∂ℓ/∂θ"
+
+
+def time_label(unit: str) -> str:
+    """Name the time axis: steps of an optimiser, or a time in units of τ or of a flow.
+
+    >>> time_label("steps"), time_label("τ")
+    ('step', 'time t  [τ]')
+    """
+    if unit == "steps":
+        return "step"
+    return f"time t  [{unit}]" if unit == "τ" else f"time t  ({unit})"
+
+
+def axes(ax: Axes | None, xlabel: str, ylabel: str = LOSS) -> Axes:
+    """The axes given or new ones, with labels where they have none."""
+    if ax is None:
+        from matplotlib import pyplot
+
+        ax = pyplot.subplots(layout="constrained")[1]
+        ax.spines[["top", "right"]].set_visible(False)
+    elif not hasattr(ax, "axhline"):
+        raise TypeError(f"ax must be matplotlib Axes or None, got {ax!r}")
+    if not ax.get_xlabel():
+        ax.set_xlabel(xlabel)
+    if not ax.get_ylabel():
+        ax.set_ylabel(ylabel)
+    return ax
+
+
+def curve(ax: Axes, t: ArrayLike, loss: ArrayLike, style: Mapping[str, Any]) -> None:
+    """One curve, or one for each row, all of one colour."""
+    rows = np.atleast_2d(np.asarray(loss))
+    given: dict[str, Any] = {"lw": 1.4 if len(rows) == 1 else 0.7, **_long(style)}
+    for row in rows:
+        (line,) = ax.plot(np.asarray(t), row, **given)
+        given = {**given, "color": line.get_color(), "label": None}
+
+
+def plateaus(ax: Axes, heights: ArrayLike) -> None:
+    """Dashed lines behind the curves."""
+    for height in np.asarray(heights, float):
+        ax.axhline(float(height), color=QUIET, lw=0.9, ls=DASHES, zorder=0)
+
+
+def _long(style: Mapping[str, Any]) -> dict[str, Any]:
+    """Matplotlib's short names of what is set here, so that no name is given twice."""
+    names = {"linewidth": "lw", "c": "color"}
+    return {names.get(name, name): value for name, value in style.items()}
