@@ -99,7 +99,7 @@ def _require(name: str, value: Number, predicate: Predicate, wanted: str) -> Num
         # Every predicate is an interval, so two reductions decide, and a NaN reaches both.
         if bool(predicate(xp.min(value)) & predicate(xp.max(value))):
             return value
-        good = predicate(value)
+        good = xp.asarray(predicate(value))  # of no axes, NumPy gives a scalar
     else:
         if not _holds(predicate, value):
             raise ValueError(f"{name} must be {wanted}, got {value}")

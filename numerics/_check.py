@@ -90,7 +90,7 @@ def positive_semidefinite(name: str, value: Any) -> NDArray[np.floating]:
 def count(name: str, value: Any, at_least: int = 1) -> int:
     """Return an integer that is at least `at_least`."""
     try:
-        if isinstance(value, bool | np.ndarray):
+        if isinstance(value, bool | np.bool_ | np.ndarray):
             raise TypeError
         number = operator.index(value)
     except TypeError:
@@ -110,7 +110,7 @@ def real(name: str, value: Any, *, above: float = -math.inf, at_least: float = -
         # float() would read the words, count True as 1, and drop an imaginary part.
         if isinstance(value, (str, bytes, bool, np.bool_, complex, np.ma.MaskedArray)):
             raise TypeError
-        if getattr(value, "dtype", np.dtype(float)).kind not in "fiu" or np.size(value) != 1:
+        if getattr(value, "dtype", np.dtype(float)).kind not in "fiu" or np.ndim(value) != 0:
             raise TypeError
         number = float(value)
     except (TypeError, ValueError, OverflowError):

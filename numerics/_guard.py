@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from numerics import _check
 
@@ -88,6 +89,16 @@ def guarded(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def finite(answer: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return an array, or raise where it overflowed.
+
+    Before NumPy 2.3 `np.dot` overflows without a word; `@` does not.
+    """
+    if not np.isfinite(answer).all():
+        raise FloatingPointError
+    return answer
+
+
 def _check_of(name: str, parameter: inspect.Parameter) -> Callable[[str, Any], Any] | None:
     """The check that an argument's name or annotation asks for."""
     annotation = str(parameter.annotation)
@@ -115,4 +126,4 @@ def _check_iterable(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be iterable, got {_check.shown(value)}")
 
 
-__all__ = ["guarded"]
+__all__ = ["finite", "guarded"]

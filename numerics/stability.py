@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
-from numerics._guard import guarded
+from numerics._guard import finite, guarded
+from numerics._repr import OneLine
 from numerics.systems import GradientSystem
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Stability:
+@dataclass(frozen=True, eq=False, repr=False)
+class Stability(OneLine):
     """Spectrum of the Hessian of L (no factor ½) at a point.
 
     Attributes
@@ -105,9 +106,11 @@ def find_fixed_point(system: GradientSystem, start: ArrayLike, *, rtol: float = 
 
     # Below the machine's precision SciPy would leave a condition out, with a warning.
     rtol = max(_check.real("rtol", rtol, above=0.0), float(np.finfo(float).eps))
+    first = _check.state("start", start, system.size)
+    finite(system.velocity(first))
     solution = least_squares(
         system.velocity,
-        _check.state("start", start, system.size),
+        first,
         jac=system.jacobian,
         method="trf",
         xtol=rtol,

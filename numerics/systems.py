@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
-from numerics._guard import guarded
+from numerics._guard import finite, guarded
 from numerics.merged import MergedAttention
 from numerics.moments import AnyMoments, DiagonalMoments, quadratic_loss
 from numerics.sampling import Sequences
@@ -162,7 +162,7 @@ def gradient(model: Attention, moments: AnyMoments, theta: ArrayLike) -> Array:
         As `loss` does.
     """
     system = AttentionSystem(model, moments)
-    return -2 * system.velocity(_check.state("theta", theta, system.size))
+    return finite(-2 * system.velocity(_check.state("theta", theta, system.size)))
 
 
 __all__ = [

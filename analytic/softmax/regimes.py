@@ -270,9 +270,10 @@ def _exponent(u: Number, mean: bool) -> Number:
 
 def _exponent_array(u: Any, mean: bool) -> Any:
     xp = u.__array_namespace__()
-    branches = participation_branches(xp.where(u > 0, u, xp.ones_like(u)))
-    middle = branches.mean if mean else branches.typical
     below = (3 * u <= 2) if mean else (2 * u <= 1)
+    # The branches overflow at the least and largest u, where they do not count.
+    branches = participation_branches(xp.where(below | (u >= 2), xp.ones_like(u), u))
+    middle = branches.mean if mean else branches.typical
     return xp.where(u >= 2, xp.zeros_like(u), xp.where(below, u - 1, middle))
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
-from numerics._guard import guarded
+from numerics._guard import finite, guarded
 from numerics.layers.kernels import Workspace
 from numerics.layers.tokens import checked_target, checked_tokens
 from numerics.merged import check_and_pack
@@ -216,7 +216,8 @@ class Layer(ABC):
         """
         parts = self.pieces(*self.checked(tokens, target), chunk)
         state = _check.state("theta", theta, self.size)
-        return self.accumulate(state, parts, Workspace())
+        loss, gradient = self.accumulate(state, parts, Workspace())
+        return loss, finite(gradient)
 
     def _factor(self, piece: Piece) -> float | None:
         """What multiplies the scores of linear attention; None for softmax."""
@@ -232,7 +233,7 @@ class Layer(ABC):
         factors, work, square, count = self.factors(theta), Workspace(), 0.0, 0
         for part in parts:
             error = (self._predict(part, factors, work) - part.target).ravel()
-            square, count = square + np.dot(error, error), count + len(part.target)
+            square, count = square + error @ error, count + len(part.target)
         return square / count
 
     def accumulate(

@@ -154,7 +154,7 @@ class Narrow:
         flat = (len(a), -1)
         da = np.dot(E.reshape(flat), self.tokens.T)
         dB = np.dot(T.reshape(flat), self.products.T)
-        return float(np.dot(error, error)), da, dB.reshape(B.shape)
+        return float(error @ error), da, dB.reshape(B.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +233,7 @@ class Wide:
         scale = np.broadcast_to(scale * error, outputs.shape)
         da = np.matmul(scale[:, None], by_value)[:, 0]
         dB = np.matmul(self.query.T * scale[:, None], by_score)
-        return float(np.dot(error, error)), da[:, :-1], dB[:, :, :-1]
+        return float(error @ error), da[:, :-1], dB[:, :, :-1]
 
 
 def _by_sequence(array: Array) -> Array:

@@ -117,7 +117,7 @@ class Several:
         if not factor:
             j -= j[:, :, -1:] * m  # Σ p (g − r·m) x, as the row of ones has summed p g to r·m
         dB = np.dot(self.query.T, j.reshape(b, -1)).reshape(-1, H, K1)
-        square = float(np.dot(error.ravel(), error.ravel()))
+        square = float(error.ravel() @ error.ravel())
         return square, da.swapaxes(0, 1)[:, :, :-1], dB.swapaxes(0, 1)[:, :, :-1]
 
 

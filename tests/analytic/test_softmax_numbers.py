@@ -279,3 +279,11 @@ def test_risks_of_arrays_are_those_of_their_entries():
         expected = [[call(g, s) for s in snrs.tolist()] for g in gammas.tolist()]
         # The same operations; pow and sqrt may differ by a rounding.
         np.testing.assert_allclose(call(gammas[:, None], snrs), expected, rtol=8 * EPS)
+
+
+@pytest.mark.parametrize("mean", [True, False])
+def test_exponents_of_an_array_are_those_of_its_entries(mean):
+    """At the least loads too, where the branches of the middle regime overflow."""
+    loads = [0.0, 5e-324, 2e-311, 0.5, 0.6, 2 / 3, 1.0, 2.0, 1e300]
+    alone = [softmax.participation_exponent(load, mean=mean) for load in loads]
+    assert softmax.participation_exponent(loads, mean=mean).tolist() == alone
