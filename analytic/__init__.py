@@ -2,9 +2,10 @@
 
 The formulas take floats, arrays of any array library, `fractions.Fraction`, mpmath numbers and
 SymPy symbols; what needs an order or an eigenproblem (`saddle_path`, `stability_index`,
-`general_modes`, `principal_component_prediction`) takes numbers only. Loss L = E(ŷ − y_q)², without
-a ½; N counts context pairs; flow τ dW/dt = −½ ∂L/∂W. The proofs are in `analytic.derivations`,
-which alone imports SymPy. [L] is Zhang, Singh, Latham, Saxe (2025), arXiv 2501.16265v2.
+`general_modes`, `principal_component_prediction`) takes numbers only. `symbolic` and `to_latex`
+give any formula in the papers' symbols. Loss L = E(ŷ − y_q)², without a ½; N counts context pairs;
+flow τ dW/dt = −½ ∂L/∂W. The proofs are in `analytic.derivations`; nothing here imports SymPy before
+it or an expression is asked for. [L] is Zhang, Singh, Latham, Saxe (2025), arXiv 2501.16265v2.
 
 Each docstring states its accuracy: ``Accuracy: n eps`` bounds the relative error of a float64
 result, of every entry, by n·2⁻⁵², or the error over the size that it names: terms of both signs
@@ -61,6 +62,7 @@ from .separate import (
     visit_order,
 )
 from .stability import merged_zero_index, rotation_eigenvalues, stability_index
+from .symbolic import symbolic, to_latex
 
 __all__ = [  # noqa: RUF022 - grouped by subject
     # moments and loss
@@ -110,6 +112,9 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "predict",
     "principal_component_prediction",
     "converged_prediction",
+    # SymPy and LaTeX
+    "symbolic",
+    "to_latex",
     # units
     "Convention",
 ]

@@ -18,7 +18,7 @@ from ._generic import Number
 from ._guard import guarded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GeneralModes:
     """The D modes in visit order, first learned first.
 
@@ -36,6 +36,10 @@ class GeneralModes:
     gains: np.ndarray
     growth: np.ndarray
     matrices: np.ndarray
+
+    def __repr__(self) -> str:
+        ends = (f"{x[0]:.6g} … {x[-1]:.6g}" for x in (self.gains, self.growth))
+        return "GeneralModes({} modes, gains {}, growth {})".format(len(self.gains), *ends)
 
 
 @guarded

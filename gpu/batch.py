@@ -6,12 +6,13 @@ from dataclasses import dataclass, fields
 from typing import TypeVar
 
 from gpu._arrays import Array, take
+from numerics._repr import OneLine
 
 Self = TypeVar("Self", bound="Batch")
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
+@dataclass(frozen=True, eq=False, repr=False)
+class Batch(OneLine):
     """Arrays of one length along their first axis."""
 
     @property
@@ -37,7 +38,7 @@ class Batch:
         return type(self)(**values | {n: take(a, rows) for n, a in self._arrays.items()})
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LayerMoments(Batch):
     """`numerics.LinearLayerMoments` of many samples.
 
@@ -61,7 +62,7 @@ class LayerMoments(Batch):
     divide_by_context: bool
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SpectralMoments(Batch):
     """What [S]'s spectral loss knows of many multi-task problems on the same blocks.
 

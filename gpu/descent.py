@@ -7,6 +7,7 @@ rate η is 2·η·loss_factor units of flow time (τ = 1). Nothing waits for the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -160,7 +161,7 @@ class _Loop:
                     self._optimiser, self._factor * gradient, memory, rate, step + 1
                 )
                 before, state = state, xp.where(alive, state + moved, state)
-            return assemble(
+            run = assemble(
                 self._problem,
                 initial,
                 like(initial, times),
@@ -170,6 +171,7 @@ class _Loop:
                 status=_status(last, steps),
                 evaluations=np.full(initial.shape[1], steps + 1),
             )
+        return replace(run, unit="steps")
 
 
 def _status(last: Array, steps: int) -> tuple[str, ...]:

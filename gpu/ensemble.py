@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu import drops
-from gpu._arrays import Array, namespace
+from gpu._arrays import Array, namespace, to_host
+from numerics import _plot
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class Ensemble:
         Evaluations of each row's velocity, of the host.
     model
         What the states are weights of.
+    unit : str
+        Of `t`: ``"τ"``, or ``"steps"`` of an optimiser.
     """
 
     t: Array
@@ -48,6 +51,7 @@ class Ensemble:
     status: tuple[str, ...]
     evaluations: NDArray[np.integer]
     model: Any
+    unit: str = "τ"
 
     def __repr__(self) -> str:
         done = sum(status == "finished" for status in self.status)
@@ -65,6 +69,24 @@ class Ensemble:
     def drop_times(self, plateaus: Array) -> Array:
         """Time of each drop, (rows, n−1), for plateaus (n,) or (rows, n)."""
         return drops.drop_times(self.t, self.loss, plateaus, loss_rate=self.loss_rate)
+
+    def plot(self, ax: Any = None, **style: Any) -> Any:
+        """Draw the loss of every row over time into `ax` or new axes; return the axes.
+
+        `style` goes to ``Axes.plot``; a label is given to the first row.
+
+        >>> import gpu, numerics
+        >>> from matplotlib.figure import Figure
+        >>> model = numerics.SeparateAttention(dimension=1, heads=1)
+        >>> moments = gpu.stack_moments([numerics.LinearTask([[1.0]], 10)])
+        >>> initial = gpu.initial_weights(model, 0.1, seeds=[0, 1])
+        >>> run = gpu.gradient_flow(model, moments, initial, 10.0)
+        >>> len(run.plot(Figure().subplots()).lines)
+        2
+        """
+        ax = _plot.axes(ax, _plot.time_label(self.unit))
+        _plot.curve(ax, to_host(self.t), to_host(self.loss), {"alpha": 0.7, **style})
+        return ax
 
 
 def assemble(

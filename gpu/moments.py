@@ -21,7 +21,7 @@ from gpu._arrays import Array, contiguous, namespace, placed, product, rows_firs
 from gpu.batch import Batch, LayerMoments, SpectralMoments
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BatchedMoments(Batch, ABC):
     """What every kind of moments of the reduced models has.
 
@@ -75,7 +75,7 @@ class BatchedMoments(Batch, ABC):
         return self, None, None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FactoredMoments(BatchedMoments):
     """Population moments: E[zzᵀ]·M = S M Λ; S and Λ (rows, D, D)."""
 
@@ -110,7 +110,7 @@ class FactoredMoments(BatchedMoments):
         return DiagonalMoments(self.energy, rotated, weights), left, right
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DiagonalMoments(BatchedMoments):
     """Moments in bases where E[zzᵀ] acts elementwise: E[zzᵀ]·M = W∘M, W (rows, D, D)."""
 
@@ -129,7 +129,7 @@ class DiagonalMoments(BatchedMoments):
         return self._weights_last[:, :, None, :] * B
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DenseMoments(BatchedMoments):
     """Moments with a full matrix E[zzᵀ] (rows, D², D²), columns of M stacked."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def gradient_descent(
     rows = list(_iterate(system, theta, steps, chosen, schedule, factor, every))
     t, states, loss_rate, dissipated = (np.array(column) for column in zip(*rows, strict=True))
     last = int(t[-1])
-    return assemble(
+    run = assemble(
         system,
         theta,
         t.astype(float),
@@ -89,6 +90,7 @@ def gradient_descent(
         status="finished" if last == steps else f"stopped: diverged after step {last}",
         evaluations=last,
     )
+    return replace(run, unit="steps")
 
 
 def _iterate(

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics import _check
+from numerics import _check, _plot
 from numerics._guard import guarded
+from numerics._repr import OneLine
 from numerics.trajectory import Trajectory
 
 Array = NDArray[Any]
@@ -94,8 +95,8 @@ def drop_times(
 _FLOOR = 1e-10
 
 
-@dataclass(frozen=True, eq=False)
-class MeasuredPlateaus:
+@dataclass(frozen=True, eq=False, repr=False)
+class MeasuredPlateaus(OneLine):
     """Drops and plateaus found in a trajectory without being told where to look.
 
     Attributes
@@ -115,6 +116,24 @@ class MeasuredPlateaus:
     heights: Array
     times: Array
     indices: NDArray[np.integer]
+
+    def plot(self, ax: Any = None, **style: Any) -> Any:
+        """Mark plateaus by dots and drops by dotted lines, in `ax` or new axes; return the axes.
+
+        Over the run itself: ``find_plateaus(run).plot(run.plot())``.
+
+        >>> from matplotlib.figure import Figure
+        >>> found = MeasuredPlateaus(
+        ...     np.array([1.0]), np.array([3.0, 2.0]), np.array([0.5, 4.0]), np.array([1, 5])
+        ... )
+        >>> len(found.plot(Figure().subplots()).lines)
+        2
+        """
+        ax = _plot.axes(ax, "time t")
+        for drop in self.drops:
+            ax.axvline(float(drop), color=_plot.QUIET, lw=0.9, ls=":", zorder=0)
+        _plot.curve(ax, self.times, self.heights, {"ls": "none", "marker": "o", **style})
+        return ax
 
 
 @guarded

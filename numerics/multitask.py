@@ -17,12 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
 from numerics._guard import guarded
+from numerics._repr import OneLine
 
 Array = NDArray[np.floating]
 
 
-@dataclass(frozen=True, eq=False)
-class MultiTask:
+@dataclass(frozen=True, eq=False, repr=False)
+class MultiTask(OneLine):
     """Tasks on disjoint blocks of Gaussian tokens.
 
     Parameters

@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
 from numerics._guard import guarded
+from numerics._repr import OneLine
 from numerics.tasks import LinearTask, Task
 
 Array = NDArray[np.floating]
 
 
-@dataclass(frozen=True, eq=False)
-class Sequences:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sequences(OneLine):
     """P sequences of in-context regression.
 
     Attributes

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
 from numerics._guard import guarded
+from numerics._repr import OneLine
 
 Array = NDArray[np.floating]
 
@@ -29,7 +30,7 @@ def _context_lengths(value: Any) -> tuple[float, ...]:
     return tuple(np.atleast_1d(lengths).tolist())
 
 
-class _Task:
+class _Task(OneLine):
     """What every task offers: E[1/N], Ω in full, and the dimension D."""
 
     context_length: float | Sequence[int]
@@ -56,7 +57,7 @@ class _Task:
         return math.fsum(1.0 / n for n in self.lengths) / len(self.lengths)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearTask(_Task):
     """Gaussian tokens x ~ N(0, Λ).
 
@@ -135,7 +136,7 @@ class LinearTask(_Task):
         return len(self.covariance)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TokenTask(_Task):
     """Tokens drawn independently, with replacement, from the rows of a data matrix.
 

@@ -20,7 +20,13 @@ ALLOWED = {
     "gpu/integrate": {"array_api_compat", "numpy", "numerics", "gpu"},
     "gpu/layers": {"array_api_compat", "numpy", "numerics", "gpu"},
 }
-EXTRA = {"numerics/strategies.py": {"hypothesis"}}  # imported by tests alone
+EXTRA = {
+    "numerics/strategies.py": {"hypothesis"},  # imported by tests alone
+    # Inside the functions that need them:
+    "analytic/_routes.py": {"sympy"},
+    "analytic/symbolic.py": {"sympy"},
+    "numerics/_plot.py": {"matplotlib"},
+}
 STANDARD = set(__import__("sys").stdlib_module_names)
 
 

@@ -25,7 +25,7 @@ Layer = AttentionLayer | MultiTaskLayer
 HOST_PIECE, DEVICE_PIECE = 2**18, 2**26
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TokenSample(Batch):
     """Sequences of one length: tokens (rows, P, N+1, K), target (rows, P, …); one row for all."""
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
 from numerics._guard import guarded
+from numerics._repr import OneLine
 from numerics.layers.tokens import checked_target, checked_tokens
 from numerics.moments import DenseMoments
 
@@ -25,8 +26,8 @@ Array = NDArray[Any]
 PIECE = 2**19
 
 
-@dataclass(frozen=True, eq=False)
-class LinearLayerMoments:
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearLayerMoments(OneLine):
     """What a linear attention layer sees of its sequences.
 
     Attributes

@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
 from numerics._guard import guarded
+from numerics._repr import OneLine
 from numerics.multitask import MultiTask
 
 Array = NDArray[np.float64]
@@ -35,8 +36,8 @@ Array = NDArray[np.float64]
 _SMALL = 1e-4  # ε below which the loss differs from that at ε = 0 by less than 1e-8 of itself
 
 
-@dataclass(frozen=True, eq=False)
-class HeadsOptimum:
+@dataclass(frozen=True, eq=False, repr=False)
+class HeadsOptimum(OneLine):
     """The best of several searches.
 
     Attributes

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics import _check
+from numerics import _check, _plot
 from numerics._guard import guarded
 
 Array = NDArray[Any]
@@ -44,6 +44,24 @@ class ReducedRun:
     mu: Array
     loss: Array
     status: str
+
+    def __repr__(self) -> str:
+        return (
+            f"ReducedRun({self.status}, t={self.t[0]:g}…{self.t[-1]:g}, {len(self.t)} points, "
+            f"loss {self.loss[0]:.6g} → {self.loss[-1]:.6g})"
+        )
+
+    def plot(self, ax: Any = None, **style: Any) -> Any:
+        """Draw the loss over [S]'s time into `ax` or new axes; return the axes.
+
+        >>> from matplotlib.figure import Figure
+        >>> run = ReducedHead(block_dim=10, embedding=30, context_length=100).flow(0.01, 1.0, 50.0)
+        >>> run.plot(Figure().subplots(), color="black").get_ylabel()
+        'loss  ℓ'
+        """
+        ax = _plot.axes(ax, _plot.time_label(_plot.PAPER_TIME), "loss  ℓ")
+        _plot.curve(ax, self.t, self.loss, style)
+        return ax
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,13 @@ A step θ ← θ − η ∂ℓ/∂θ of gradient descent lasts η in [S]'s time.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from numerics import _plot
 from numerics._guard import guarded
 from numerics.flow import system_flow
 from numerics.multitask import MultiTask
@@ -192,7 +194,8 @@ def spectral_flow(
     >>> run.status, round(float(run.loss[-1]), 4)  # d c e/(1 + c e), c = d/L
     ('finished', 2.1373)
     """
-    return system_flow(system, initial, duration, tau=PAPER_TAU, method=method, **options)
+    run = system_flow(system, initial, duration, tau=PAPER_TAU, method=method, **options)
+    return replace(run, unit=_plot.PAPER_TIME)
 
 
 __all__ = ["PAPER_TAU", "SpectralAttention", "SpectralSystem", "spectral_flow"]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from numerics import _check
+from numerics import _check, _plot
 
 Array = NDArray[Any]
 
@@ -52,6 +52,25 @@ class TrainingRun:
             f"TrainingRun({self.status}, {self.step[-1]} steps, {len(self.step)} recorded, "
             f"loss {self.loss[0]:.6g} → {self.loss[-1]:.6g}{tests})"
         )
+
+    def plot(self, ax: Any = None, **style: Any) -> Any:
+        """Draw the batch's loss and those on the tests over the step; return the axes.
+
+        Into `ax`, or into new axes; `style` goes to ``Axes.plot`` of every curve.
+
+        >>> from matplotlib.figure import Figure
+        >>> loss = np.array([1.0, 0.5])
+        >>> run = TrainingRun(np.arange(2), loss, loss, loss, {"new": loss}, "finished", None)
+        >>> run.plot(Figure().subplots()).get_xlabel()
+        'step'
+        """
+        ax = _plot.axes(ax, _plot.time_label("steps"))
+        _plot.curve(ax, self.step, self.loss, {"label": "batch", **style})
+        for name, curve in self.tests.items():
+            _plot.curve(ax, self.step, curve, {**style, "label": name})
+        if self.tests:
+            ax.legend(frameon=False)
+        return ax
 
 
 def linear_grid(steps: int, count: int = 200) -> NDArray[np.integer]:

@@ -22,6 +22,9 @@ SUBJECTS = (
     softmax_regimes,
 )
 
+# Public functions whose values are those of other public functions, as expressions.
+SYMBOLIC = ("symbolic", "to_latex")
+
 # Public names without a value of their own: results of the functions that have oracles.
 CONTAINERS = (
     "GeneralModes",

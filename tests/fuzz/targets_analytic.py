@@ -109,6 +109,8 @@ ANALYTIC: dict[str, Any] = {
         "beta": _two(), "query": _two(), "covariance": _matrix(), "context_length": 31,
         "task_covariance": np.eye(2), "noise": 0.1,
     },
+    "symbolic": lambda: {"function": analytic.mode_growth, "dimension": 3},
+    "to_latex": lambda: {"function": analytic.mode_growth, "dimension": 3},
     "Convention": lambda: {"loss_factor": 0.5, "context_scale": 8.0, "factors": 3, "tau": 1.0},
     "Convention.flow_time": lambda: {"steps": np.array([1.0, 2.0]), "learning_rate": 0.1},
     "Convention.steps": lambda: {"time": np.array([1.0, 2.0]), "learning_rate": 0.1},

@@ -153,12 +153,12 @@ KERNELS: dict[str, tuple[Callable[[], Any], dict[str, tuple[str, ...]]]] = {
 }  # fmt: skip
 
 # Called by the layers and the training loop with arrays that they made, never by a user; what has
-# no argument; and the abstract class, whose methods its subclasses have.
+# no argument, or draws; and the abstract class, whose methods its subclasses have.
 INTERNAL = {
     "accumulate", "mean_square", "pieces", "laid_out_bytes", "workspace", "change", "system",
     "eigenform", "backward", "backward_derivative", "convolution", "task_losses",
     "combined_velocity", "combined_jacobian", "block_means", "emergence_rate", "count", "index",
-    "draw",
+    "draw", "plot",
 }  # fmt: skip
 INTERNAL_OF = {
     "Layer": {"*"},
