@@ -1,5 +1,8 @@
 """The path through the fixed points, detours included."""
 
+import itertools
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,6 +41,53 @@ def test_a_detour_exchanges_the_mode_of_smaller_gain():
     assert path.astype(int).tolist() == [[0, 0, 0], [0, 1, 0], [1, 1, 0], [0, 1, 1], [1, 1, 1]]
     index = analytic.stability_index(path, lam, 20, task_eigenvalues=omega, noise=0.5)
     assert index.tolist() == [0, 0, 1, 0, 0]
+
+
+def test_every_step_is_the_fastest_way_out():
+    """An exchange has the lowest eigenvalue of any; where none is negative, the growth decides."""
+    rng = np.random.default_rng(6)
+    contested = 0
+    for _ in range(120):
+        lam, omega = rng.uniform(0.1, 1, (2, 5))
+        keywords = {"task_eigenvalues": omega, "noise": 0.7}
+        growth = analytic.mode_growth(lam, task_eigenvalues=omega)
+        path = analytic.saddle_path(lam, 6, **keywords)
+        for before, after in itertools.pairwise(path):
+            lowest = {
+                (old, new): analytic.rotation_eigenvalues(old, new, lam, 6, **keywords)[0]
+                for old in np.flatnonzero(before) for new in np.flatnonzero(~before)
+            }  # fmt: skip
+            lost, won = np.flatnonzero(before & ~after), np.flatnonzero(after & ~before)
+            if lost.size:
+                assert lowest[lost[0], won[0]] == min(lowest.values()) < 0
+                contested += sum(value < 0 for value in lowest.values()) > 1
+            else:
+                # 64 roundings of a gain count as none.
+                assert all(value > -1e-12 for value in lowest.values())
+                assert growth[won[0]] == growth[~before].max()
+    assert contested > 10
+
+
+def test_without_noise_unless_it_is_given():
+    rng = np.random.default_rng(6)
+    told_apart = 0
+    for _ in range(120):
+        lam, omega = rng.uniform(0.1, 1, (2, 5))
+        plain = analytic.saddle_path(lam, 6, task_eigenvalues=omega).tolist()
+        assert plain == analytic.saddle_path(lam, 6, task_eigenvalues=omega, noise=0).tolist()
+        noisy = analytic.saddle_path(lam, 6, task_eigenvalues=omega, noise=1)
+        told_apart += plain != noisy.tolist()
+    assert told_apart
+
+
+def test_fractions_have_the_path_of_floats():
+    lam = [Fraction(1, 2), Fraction(3, 10), Fraction(1, 5)]
+    omega = [Fraction(3, 10), Fraction(6, 5), Fraction(4, 5)]
+    exact = analytic.saddle_path(lam, 20, task_eigenvalues=omega, noise=Fraction(1, 2))
+    plain = analytic.saddle_path(
+        [*map(float, lam)], 20, task_eigenvalues=[*map(float, omega)], noise=0.5
+    )
+    assert exact.tolist() == plain.tolist()
 
 
 def test_modes_without_signal_are_not_learned():

@@ -92,6 +92,14 @@ VALUE_ERRORS = [
         lambda: analytic.rotation_eigenvalues(2, 0, [1.0, 2.0], 31),
         "learned must be between 0 and 1",
     ),
+    (
+        lambda: analytic.rotation_eigenvalues(0, 2, [1.0, 2.0], 31),
+        "unlearned must be between 0 and 1, got 2",
+    ),
+    (
+        lambda: analytic.stability_index([True], [1.0, 2.0], 31),
+        r"subset must have shape \(\.\.\., 2\), got \(1,\)",
+    ),
     (lambda: analytic.merged_zero_index(0), "heads must be >= 1, got 0"),
     (lambda: analytic.general_modes(EYE[None], EYE), "covariance must be one matrix"),
     (lambda: analytic.in_context_weights(3, [1.0, 2.0], EYE, 31), "components must be between 0"),
@@ -101,6 +109,48 @@ VALUE_ERRORS = [
         lambda: analytic.principal_component_prediction([1.0, 1.0], [1.0, 1.0], EYE, 31, 3),
         "components must be between 0 and 2, got 3",
     ),
+    (
+        lambda: analytic.ansatz_weights([True, False], [1.0, 2.0], 31, eigenvectors=np.eye(3)),
+        r"eigenvectors must have shape \(\.\.\., 2, 2\), got \(3, 3\)",
+    ),
+    (
+        lambda: analytic.in_context_weights(1, [1.0, 2.0], np.eye(3), 31),
+        r"eigenvectors must have shape \(\.\.\., 2, 2\), got \(3, 3\)",
+    ),
+    (
+        lambda: analytic.predict([1.0, 2.0], [1.0, 2.0], np.eye(3)),
+        r"weights must have shape \(\.\.\., 2, 2\), got \(3, 3\)",
+    ),
+    *[
+        (call, r"second_moment must have shape \(\.\.\., 2, 2\), got \(3, 3\)")
+        for call in (
+            lambda: analytic.population_loss(EYE, EYE, np.eye(3)),
+            lambda: analytic.optimal_weights(EYE, np.eye(3)),
+            lambda: analytic.minimum_loss(EYE, np.eye(3)),
+        )
+    ],
+    (
+        lambda: analytic.general_modes(EYE, np.eye(3)),
+        r"second_moment must have shape \(\.\.\., 2, 2\), got \(3, 3\)",
+    ),
+    *[
+        (
+            lambda value=value: analytic.principal_component_prediction(
+                [1.0, 1.0],
+                [1.0, 1.0],
+                **({"covariance": EYE, "context_length": 31} | value),
+                components=1,
+            ),
+            message,
+        )
+        for value, message in (
+            ({"context_length": [31.0]}, r"^context_length must be one number, got shape \(1,\)"),
+            ({"noise": [0.1]}, r"^noise must be one number, got shape \(1,\)"),
+            ({"covariance": EYE[None]}, r"^covariance must be one matrix \(D, D\)"),
+            ({"covariance": EYE.astype(object)}, r"^covariance must be one matrix \(D, D\)"),
+            ({"task_covariance": EYE[None]}, r"^task_covariance must be one matrix \(D, D\)"),
+        )
+    ],
     (lambda: analytic.Convention(loss_factor=0.0), "loss_factor must be positive"),
     (lambda: analytic.Convention(context_scale=-1.0), "context_scale must be positive"),
     (lambda: analytic.Convention(factors=0), "factors must be >= 1"),
