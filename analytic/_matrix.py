@@ -10,11 +10,7 @@ from ._generic import Number, harmonise, is_array, is_object, total
 
 def identity_like(matrix: Number) -> Number:
     """Return the D×D identity of the kind of `matrix`."""
-    size = matrix.shape[-1]
-    if is_object(matrix):
-        return np.eye(size, dtype=int).astype(object)
-    xp = matrix.__array_namespace__()
-    return xp.eye(size, dtype=matrix.dtype)
+    return matrix.__array_namespace__().eye(matrix.shape[-1], dtype=matrix.dtype)
 
 
 def block(value: Number) -> Number:
@@ -45,16 +41,15 @@ def solve(matrix: Number, right: Number) -> Number:
 def _eliminate(matrix: Number, right: Number) -> Number:
     # Gauss–Jordan without pivoting: the pivots of a positive definite matrix are positive, which
     # also holds for symbols, whose size nobody can compare.
-    a, b = np.array(matrix, dtype=object), np.array(right, dtype=object)
+    a, b = np.array(matrix), np.array(right, dtype=object)
     for i in range(a.shape[-1]):
-        pivot = a[..., i, i].copy() if a.ndim > 2 else a[i, i]
-        scale = pivot[..., None] if a.ndim > 2 else pivot
-        a[..., i, :], b[..., i, :] = a[..., i, :] / scale, b[..., i, :] / scale
+        pivot = a[..., i, i : i + 1]
+        a[..., i, :], b[..., i, :] = a[..., i, :] / pivot, b[..., i, :] / pivot
         for j in range(a.shape[-1]):
             if j != i:
                 factor = a[..., j, i : i + 1].copy()
-                a[..., j, :] = a[..., j, :] - factor * a[..., i, :]
-                b[..., j, :] = b[..., j, :] - factor * b[..., i, :]
+                a[..., j, :] -= factor * a[..., i, :]
+                b[..., j, :] -= factor * b[..., i, :]
     return b
 
 

@@ -116,7 +116,7 @@ def _separation(
 
 
 def _lower_bound(
-    heads: int, block_dims: Number, signal: Number, context_length: Number, noise: Number
+    block_dims: Number, signal: Number, context_length: Number, heads: int, noise: Number
 ) -> Number:
     count = _check.integer("heads", heads, 1)
     d, lam, cost = _tasks(block_dims, signal, context_length, noise)
@@ -129,9 +129,9 @@ def _lower_bound(
 
 
 def _optimality_ratio(
-    heads: int, block_dims: Number, signal: Number, context_length: Number, noise: Number
+    block_dims: Number, signal: Number, context_length: Number, heads: int, noise: Number
 ) -> Number:
-    bound = _lower_bound(heads, block_dims, signal, context_length, noise)
+    bound = _lower_bound(block_dims, signal, context_length, heads, noise)
     return limit_loss(block_dims, signal, context_length, noise=noise) / bound
 
 

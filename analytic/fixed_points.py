@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import _check
-from ._generic import Number, cbrt, harmonise, is_array, is_object, total
+from ._generic import Number, cbrt, harmonise, is_array, total
 from ._guard import guarded
 from ._spectrum import Spectrum, descending, spectrum
 
@@ -161,8 +161,6 @@ def ansatz_weights(
 
 def _placement(learned: list[int], heads: int, like: Number) -> Number:
     table = [[int(learned[h : h + 1] == [d]) for d in range(like.shape[0])] for h in range(heads)]
-    if is_object(like):
-        return np.array(table, dtype=object).reshape(heads, like.shape[0])
     xp = like.__array_namespace__()
     return xp.reshape(xp.asarray(table, dtype=like.dtype), (heads, like.shape[0]))
 

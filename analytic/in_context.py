@@ -84,17 +84,17 @@ def in_context_weights(
 
 
 @guarded
-def predict(beta: Number, query: Number, weights: Number) -> Number:
+def predict(weights: Number, beta: Number, query: Number) -> Number:
     """Return ŷ = βᵀM x_q.
 
     Parameters
     ----------
+    weights
+        M (..., D, D).
     beta
         β (..., D).
     query
         x_q (..., D).
-    weights
-        M (..., D, D).
 
     Returns
     -------
@@ -112,7 +112,7 @@ def predict(beta: Number, query: Number, weights: Number) -> Number:
 
     Examples
     --------
-    >>> float(predict([1.0, 2.0], [3.0, 4.0], [[1.0, 0.0], [0.0, 1.0]]))
+    >>> float(predict([[1.0, 0.0], [0.0, 1.0]], [1.0, 2.0], [3.0, 4.0]))
     11.0
     """
     left = _check.finite("beta", _check.vector("beta", beta))
@@ -126,11 +126,11 @@ def predict(beta: Number, query: Number, weights: Number) -> Number:
 
 @guarded
 def principal_component_prediction(
+    components: int,
     beta: Number,
     query: Number,
     covariance: Number,
     context_length: Number,
-    components: int,
     *,
     task_covariance: Number | None = None,
     noise: Number = 0,
@@ -141,14 +141,14 @@ def principal_component_prediction(
 
     Parameters
     ----------
+    components
+        m in 0 … D.
     beta, query
         β, x_q (..., D).
     covariance
         Λ (D, D), symmetric positive definite.
     context_length
         N >= 1; inf is allowed.
-    components
-        m in 0 … D.
     task_covariance
         Ω (D, D), positive definite if N is infinite; None is the identity.
     noise
@@ -172,7 +172,7 @@ def principal_component_prediction(
     Examples
     --------
     >>> cov = [[4.0, 0.0], [0.0, 1.0]]
-    >>> round(float(principal_component_prediction([8.0, 5.0], [1.0, 1.0], cov, 1e12, 1)), 6)
+    >>> round(float(principal_component_prediction(1, [8.0, 5.0], [1.0, 1.0], cov, 1e12)), 6)
     2.0
     """
     for name, value in (("context_length", context_length), ("noise", noise)):
@@ -192,7 +192,7 @@ def principal_component_prediction(
     modes = general_modes(covariance, second, task_covariance=task_covariance)
     count = _check.integer("components", components, 0, modes.gains.shape[0])
     _fits(beta, modes.gains.shape[0])
-    return predict(beta, query, modes.matrices[:count].sum(axis=0))
+    return predict(modes.matrices[:count].sum(axis=0), beta, query)
 
 
 @guarded
@@ -247,7 +247,7 @@ def converged_prediction(
     )
     weights = optimal_weights(covariance, second, task_covariance=task_covariance)
     _fits(beta, weights.shape[-1])
-    return predict(beta, query, weights)
+    return predict(weights, beta, query)
 
 
 def _fits(beta: Number, size: int) -> None:

@@ -27,9 +27,9 @@ from ._spectrum import signal, spectrum
 @guarded
 def white_time_course(
     t: Number,
+    initial_norm: Number,
     dimension: Number,
     context_length: Number,
-    initial_norm: Number,
     *,
     eigenvalue: Number = 1,
     task_eigenvalue: Number = 1,
@@ -46,12 +46,12 @@ def white_time_course(
     ----------
     t
         Time >= 0 in units of τ; inf is the end of training.
+    initial_norm
+        w_init > 0, Frobenius norm of the value weights and of the key-query weights over heads.
     dimension
         D >= 1.
     context_length
         N >= 1, number of context pairs; inf is allowed.
-    initial_norm
-        w_init > 0, Frobenius norm of the value weights and of the key-query weights over heads.
     eigenvalue
         λ > 0, Λ = λI.
     task_eigenvalue
@@ -78,13 +78,13 @@ def white_time_course(
 
     Examples
     --------
-    >>> white_time_course(0.0, 4, 31, 0.1) == 0.1**2 / 2
+    >>> white_time_course(0.0, 0.1, 4, 31) == 0.1**2 / 2
     True
-    >>> round(white_time_course(1e3, 4, 31, 0.1), 6) == round(31 / 36, 6)
+    >>> round(white_time_course(1e3, 0.1, 4, 31), 6) == round(31 / 36, 6)
     True
     """
     start, rate, ratio, _, _ = _white(
-        dimension, context_length, initial_norm, eigenvalue, task_eigenvalue, noise, tau, t
+        initial_norm, dimension, context_length, eigenvalue, task_eigenvalue, noise, tau, t
     )
     (t,) = harmonise(_check.time("t", t))
     return start / (exp(-rate * t) - ratio * expm1(-rate * t))
@@ -93,9 +93,9 @@ def white_time_course(
 @guarded
 def white_loss_curve(
     t: Number,
+    initial_norm: Number,
     dimension: Number,
     context_length: Number,
-    initial_norm: Number,
     *,
     eigenvalue: Number = 1,
     task_eigenvalue: Number = 1,
@@ -114,11 +114,11 @@ def white_loss_curve(
 
     Examples
     --------
-    >>> round(white_loss_curve(1e3, 4, 31, 0.1), 6) == round(4 * 5 / 36, 6)
+    >>> round(white_loss_curve(1e3, 0.1, 4, 31), 6) == round(4 * 5 / 36, 6)
     True
     """
     _, rate, ratio, gain, remaining = _white(
-        dimension, context_length, initial_norm, eigenvalue, task_eigenvalue, noise, tau, t
+        initial_norm, dimension, context_length, eigenvalue, task_eigenvalue, noise, tau, t
     )
     (t,) = harmonise(_check.time("t", t))
     decay = exp(-rate * t)
@@ -127,9 +127,9 @@ def white_loss_curve(
 
 
 def _white(
+    initial_norm: Number,
     dimension: Number,
     context_length: Number,
-    initial_norm: Number,
     eigenvalue: Number,
     task_eigenvalue: Number,
     noise: Number,
@@ -196,8 +196,8 @@ def escape_rate(eigenvalues: Number, *, task_eigenvalues: Number = 1, tau: Numbe
 
 @guarded
 def escape_time(
-    eigenvalues: Number,
     initial_norm: Number,
+    eigenvalues: Number,
     *,
     task_eigenvalues: Number = 1,
     tau: Number = 1,
@@ -206,10 +206,10 @@ def escape_time(
 
     Parameters
     ----------
-    eigenvalues
-        λ (..., D) > 0.
     initial_norm
         0 < w_init, small; scalar or broadcasting against the batch dimensions.
+    eigenvalues
+        λ (..., D) > 0.
     task_eigenvalues
         ω >= 0, scalar or (..., D), not all zero.
     tau
@@ -231,7 +231,7 @@ def escape_time(
 
     Examples
     --------
-    >>> round(float(escape_time([1.0, 1.0, 1.0, 1.0], 1e-3)), 3)
+    >>> round(float(escape_time(1e-3, [1.0, 1.0, 1.0, 1.0])), 3)
     3.454
     """
     rate = escape_rate(eigenvalues, task_eigenvalues=task_eigenvalues, tau=tau)

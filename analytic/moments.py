@@ -14,7 +14,17 @@ from __future__ import annotations
 import math
 
 from . import _check
-from ._generic import Number, harmonise, is_array, is_object, over_length, total
+from ._generic import (
+    Number,
+    entries,
+    harmonise,
+    is_array,
+    is_object,
+    is_symbolic,
+    map_entries,
+    over_length,
+    total,
+)
 from ._guard import guarded
 from ._matrix import block, data, trace_of_product
 from ._spectrum import spectrum
@@ -255,15 +265,23 @@ def effective_context_length(lengths: Number, probabilities: Number | None = Non
     weights = _check.non_negative("probabilities", _check.vector("probabilities", probabilities))
     sizes, weights = harmonise(sizes, weights)
     mass = total(weights)
-    # K additions of numbers below 1 err by less than K units in the last place.
-    if not is_object(weights) and not bool((abs(mass - 1) < 1e-6).all()):
+    if not _is_one(mass):
         raise ValueError(f"probabilities must sum to 1, got {mass}")
     return _reciprocal(total(weights / sizes))
 
 
+def _is_one(mass: Number) -> bool:
+    # K additions of numbers below 1 err by less than K units in the last place.
+    if is_array(mass) and not is_object(mass):
+        return bool(mass.__array_namespace__().all(abs(mass - 1) < 1e-6))
+    return all(is_symbolic(entry) or abs(entry - 1) < 1e-6 for entry in entries(mass))
+
+
 def _reciprocal(mean: Number) -> Number:
-    if not is_array(mean) or is_object(mean):
-        return math.inf if mean is not None and not is_array(mean) and mean == 0 else 1 / mean
-    xp = mean.__array_namespace__()
+    if is_object(mean):
+        return map_entries(_reciprocal, mean)
+    if not is_array(mean):
+        return mean + math.inf if mean == 0 else 1 / mean
     zero = mean == 0
-    return xp.where(zero, xp.ones_like(mean) * math.inf, 1 / xp.where(zero, mean + 1, mean))
+    xp = mean.__array_namespace__()
+    return xp.where(zero, mean + math.inf, 1 / xp.where(zero, mean + 1, mean))

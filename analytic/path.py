@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._generic import Number
+from ._generic import Number, is_object
 from ._guard import guarded
 from ._spectrum import spectrum, unstable_pairs
 from .stability import rotation_eigenvalues
@@ -62,7 +62,9 @@ def saddle_path(
     [[0, 0], [1, 0], [0, 1], [1, 1]]
     """
     modes = spectrum(eigenvalues, context_length, task_eigenvalues, noise)
-    growth, gain = (np.asarray(a, dtype=float) for a in (modes.growth, modes.gain))
+    # Exact numbers as floats; a float32 spectrum is degenerate up to the rounding of float32.
+    exact = float if is_object(modes.growth) else None
+    growth, gain = (np.asarray(a, dtype=exact) for a in (modes.growth, modes.gain))
     if growth.ndim != 1:
         raise ValueError(f"eigenvalues must be one spectrum (D,), got shape {growth.shape}")
     arguments = {"task_eigenvalues": task_eigenvalues, "noise": noise}

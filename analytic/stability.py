@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _check
-from ._generic import Number, cbrt, is_object, sqrt
+from ._generic import Number, cbrt, sqrt
 from ._guard import guarded
 from ._spectrum import spectrum, unstable_pairs
 
@@ -117,8 +117,8 @@ def rotation_eigenvalues(
     if i == d:
         raise ValueError(f"unlearned must differ from learned, got {d} for both")
     lam, s, gain = modes.eigenvalues, modes.feature, modes.gain
-    xp = modes.growth.__array_namespace__()
-    if not is_object(modes.growth) and bool(xp.any(modes.growth[..., i] == 0)):
+    xp = modes.signal.__array_namespace__()
+    if bool(xp.any(modes.signal[..., i] == 0)):
         raise ValueError(f"learned must be a mode with ω > 0, got {i} whose ω is 0")
     u = cbrt(modes.coefficient[..., i])
     key, query = u**4 * s[..., d] * lam[..., i], u**4 * s[..., i] * lam[..., d]

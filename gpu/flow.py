@@ -37,6 +37,8 @@ def gradient_flow(
 ) -> Ensemble:
     """Integrate τ dθ/dt = −½ ∂L/∂θ of every row; `numerics.gradient_flow` row by row.
 
+    There is no `until_loss`: every row runs to `duration`.
+
     Parameters
     ----------
     model : MergedAttention or SeparateAttention

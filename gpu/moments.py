@@ -271,7 +271,7 @@ def _layer(parts: list[Any], kinds: set[type], put: Put) -> LayerMoments:
 
 
 def _spectral(tasks: list[Any], put: Put) -> SpectralMoments:
-    blocks = _one("dimensions", (tuple(task.dimensions) for task in tasks))
+    blocks = _one("block_dims", (tuple(task.block_dims) for task in tasks))
     signal = np.array([np.asarray(task.signal) for task in tasks])
     factor = np.array([task.noise_factor / task.context_length for task in tasks])
     return SpectralMoments(put(signal), put(signal * np.array(blocks) * factor), blocks)

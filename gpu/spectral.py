@@ -33,7 +33,7 @@ class SpectralProblem:
         n, a, places = model.combined_size, model.cuts[0], np.arange(model.size)
         order = [places[:a], places[n : n + a], places[a:n], places[n + a :]]
         self._order = index(moments.signal, np.concatenate(order))
-        self._scale = 1.0 / math.sqrt(model.embedding)
+        self._scale = 1.0 / math.sqrt(model.embedding_dim)
         self._blocks = [slice(*ends) for ends in pairwise([0, *accumulate(model.block_dims)])]
 
     def _parts(self, state: Array) -> tuple[Array, Array, Array, Array]:
@@ -226,8 +226,8 @@ class SpectralSystem(JacobianSystem):
     --------
     >>> from gpu import stack_moments
     >>> from numerics import MultiTask
-    >>> model = SpectralAttention(heads=1, block_dims=(4,), embedding=4)
-    >>> moments = stack_moments([MultiTask((4,), context_length=L) for L in (8, 16)])
+    >>> model = SpectralAttention(block_dims=(4,), heads=1, embedding_dim=4)
+    >>> moments = stack_moments([MultiTask((4,), 1.0, context_length=L) for L in (8, 16)])
     >>> SpectralSystem(model, moments).loss(np.zeros((2, model.size))).tolist()
     [4.0, 4.0]
     """

@@ -29,7 +29,7 @@ _MOMENTS = ("moments", "energy correlation quadratic")
 _KINDS = {
     "Attention": ("a model", "dimension size matrix rotate"),
     "SeparateAttention": ("a SeparateAttention", "dimension heads pairs rotate"),
-    "SpectralAttention": ("a SpectralAttention", "heads block_dims combined"),
+    "SpectralAttention": ("a SpectralAttention", "block_dims heads combined"),
     "AttentionLayer": _LAYER,
     "Layer": _LAYER,
     "Layer | Attention": ("a layer or a model", "size dimension heads"),
@@ -37,13 +37,12 @@ _KINDS = {
     "Moments": _MOMENTS,
     "DenseMoments": ("dense moments", "energy correlation feature_moment"),
     "LinearLayerMoments": ("moments of a layer", "correlation feature_moment divide_by_context"),
-    "GradientSystem": _SYSTEM,
-    "GradientSystem | NetworkSystem": _SYSTEM,
+    "GradientSystem": ("a system with a Jacobian", "size loss velocity invariants jacobian"),
     "Trainable": _SYSTEM,
     "SpectralSystem": ("a SpectralSystem", "size model task velocity"),
     "Sequences": ("Sequences", "x y query target lengths w"),
     "Task": ("a LinearTask or TokenTask", "lengths covariance task_covariance noise"),
-    "MultiTask": ("a MultiTask", "dimensions context_length signal noise blocks"),
+    "MultiTask": ("a MultiTask", "block_dims signal context_length noise blocks"),
     "Trajectory": ("a Trajectory", "t loss loss_rate"),
 }
 

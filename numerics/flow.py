@@ -8,7 +8,7 @@ component of the integrated state.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,11 +18,8 @@ from numerics._guard import guarded
 from numerics.march import Solution
 from numerics.moments import AnyMoments
 from numerics.solver import Settings, integrate
-from numerics.systems import Attention, AttentionSystem, GradientSystem
+from numerics.systems import Attention, AttentionSystem, Trainable
 from numerics.trajectory import Trajectory, assemble
-
-if TYPE_CHECKING:
-    from numerics.networks import NetworkSystem
 
 Array = NDArray[Any]
 
@@ -99,7 +96,7 @@ def gradient_flow(
 
 @guarded
 def system_flow(
-    system: GradientSystem | NetworkSystem,
+    system: Trainable,
     initial: ArrayLike,
     duration: float,
     *,
@@ -110,15 +107,29 @@ def system_flow(
     atol: float = 1e-12,
     until_loss: float | None = None,
 ) -> Trajectory:
-    """`gradient_flow` for any gradient system, in its own coordinates."""
+    """`gradient_flow` for any gradient system, in its own coordinates.
+
+    A system without a Jacobian, such as a `LayerSystem`, takes the explicit methods alone; auto is
+    DOP853 then, and plateaus cost it as many steps as they are long.
+
+    Examples
+    --------
+    >>> from numerics import AttentionLayer, LayerSystem, LinearTask, sample_sequences
+    >>> layer = AttentionLayer(dimension=1, heads=1, attention="softmax")
+    >>> system = LayerSystem.of(layer, sample_sequences(LinearTask([[1.0]], 9), 50, rng=0))
+    >>> system_flow(system, layer.initial_weights(0.3, rng=0), 5.0).status
+    'finished'
+    >>> system_flow(system, layer.initial_weights(0.3, rng=0), 5.0, method="LSODA")
+    Traceback (most recent call last):
+        ...
+    ValueError: method must be auto, DOP853, RK45 or RK23 for a system without a Jacobian, got LSODA
+    """
     theta = _check.state("initial", initial, system.size)
     settings = Settings(duration, times, tau, method, rtol, atol, until_loss)
     return _trajectory(system, theta, settings.tau, integrate(system, theta, settings))
 
 
-def _trajectory(
-    system: GradientSystem, initial: Array, tau: float, solution: Solution
-) -> Trajectory:
+def _trajectory(system: Trainable, initial: Array, tau: float, solution: Solution) -> Trajectory:
     with np.errstate(over="ignore", invalid="ignore"):
         rate = np.array(
             [2.0 * float(np.dot(g, g)) / tau for g in map(system.velocity, solution.states)]

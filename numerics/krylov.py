@@ -46,7 +46,7 @@ _ERROR = _KAPPA * _GAMMA + 1 / np.arange(1, _ORDERS + 2)
 
 # Errors, as shares of the tolerance: what Newton's iteration may leave, and a linear system, unless
 # that has reduced its own by this much already.
-_NEWTON, _LINEAR, _REDUCTION = 0.1, 0.03, 0.1
+_NEWTON, _LINEAR, _REDUCTION = 0.3, 0.1, 0.3
 _CORRECTIONS, _PRODUCTS = 5, 300
 # A preconditioner is made anew when the step has changed, or has become this old.
 _OLD = 10

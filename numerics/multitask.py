@@ -9,7 +9,7 @@ carries no noise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,12 +28,12 @@ class MultiTask(OneLine):
 
     Parameters
     ----------
-    dimensions : sequence of int
+    block_dims : sequence of int
         d_i, one per task, at least 1 each; d is their sum.
-    context_length : int
-        L, the number of context pairs, at least 1.
     signal : float or (I,)
         λ_i > 0, the variance of each entry of g_i; stored as (I,).
+    context_length : int
+        L, the number of context pairs, at least 1.
     noise : float
         σ, the standard deviation of the noise on the context's labels.
 
@@ -44,33 +44,33 @@ class MultiTask(OneLine):
 
     Examples
     --------
-    >>> task = MultiTask(dimensions=(2, 4), context_length=100, signal=0.5, noise=1.0)
+    >>> task = MultiTask(block_dims=(2, 4), signal=0.5, context_length=100, noise=1.0)
     >>> task.dimension, task.outputs, task.noise_factor.tolist()
     (6, 2, [2.0, 1.5])
     """
 
-    dimensions: Sequence[int]
+    block_dims: Sequence[int]
+    signal: ArrayLike
     context_length: int
-    signal: ArrayLike = 1.0
-    noise: float = 0.0
+    noise: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         try:
-            given = list(self.dimensions)
+            given = list(self.block_dims)
         except TypeError:
-            raise TypeError(f"dimensions must be a sequence, got {self.dimensions!r}") from None
+            raise TypeError(f"block_dims must be a sequence, got {self.block_dims!r}") from None
         if not given:
-            raise ValueError("dimensions must name at least one task, got none")
-        sizes = tuple(_check.count("each of dimensions", size) for size in given)
+            raise ValueError("block_dims must name at least one task, got none")
+        sizes = tuple(_check.count("each of block_dims", size) for size in given)
         signal = _check.floating_array("signal", self.signal, (0, 1)).astype(np.float64)
         if signal.ndim:
-            _check.same_length("the length of signal", len(signal), "dimensions", len(sizes))
+            _check.same_length("the length of signal", len(signal), "block_dims", len(sizes))
         if not (signal > 0).all():
             raise ValueError(f"signal must be > 0, got a smallest of {signal.min():.3g}")
         settled = {
-            "dimensions": sizes,
-            "context_length": _check.count("context_length", self.context_length),
+            "block_dims": sizes,
             "signal": np.broadcast_to(signal, len(sizes)).copy(),
+            "context_length": _check.count("context_length", self.context_length),
             "noise": _check.real("noise", self.noise, at_least=0.0),
         }
         for name, value in settled.items():
@@ -79,24 +79,24 @@ class MultiTask(OneLine):
     @property
     def dimension(self) -> int:
         """d, the sum of all d_i."""
-        return sum(self.dimensions)
+        return sum(self.block_dims)
 
     @property
     def outputs(self) -> int:
         """I, the number of tasks."""
-        return len(self.dimensions)
+        return len(self.block_dims)
 
     @property
     def blocks(self) -> list[slice]:
         """J_i as slices of x."""
-        ends = np.cumsum(self.dimensions).tolist()
-        return [slice(end - size, end) for end, size in zip(ends, self.dimensions, strict=True)]
+        ends = np.cumsum(self.block_dims).tolist()
+        return [slice(end - size, end) for end, size in zip(ends, self.block_dims, strict=True)]
 
     @property
     def noise_factor(self) -> Array:
         """φ_i = 1 + σ²/(λ_i d_i), shape (I,): a label's variance over its signal's."""
         return np.asarray(
-            1 + self.noise**2 / (np.asarray(self.signal) * np.asarray(self.dimensions))
+            1 + self.noise**2 / (np.asarray(self.signal) * np.asarray(self.block_dims))
         )
 
 
@@ -111,7 +111,7 @@ def sample_multitask(task: MultiTask, count: int, *, rng: Any = None) -> tuple[A
 
     Examples
     --------
-    >>> tokens, target = sample_multitask(MultiTask((2, 1), context_length=5), 4, rng=0)
+    >>> tokens, target = sample_multitask(MultiTask((2, 1), 1.0, context_length=5), 4, rng=0)
     >>> tokens.shape, target.shape, tokens[:, -1, 3:].any().item()
     ((4, 6, 5), (4, 2), False)
     """
@@ -120,7 +120,7 @@ def sample_multitask(task: MultiTask, count: int, *, rng: Any = None) -> tuple[A
     d, L = task.dimension, task.context_length
     tokens = np.zeros((count, L + 1, d + task.outputs))
     tokens[:, :, :d] = generator.standard_normal((count, L + 1, d))
-    g = generator.standard_normal((count, d)) * np.sqrt(np.repeat(task.signal, task.dimensions))
+    g = generator.standard_normal((count, d)) * np.sqrt(np.repeat(task.signal, task.block_dims))
     for i, block in enumerate(task.blocks):
         tokens[:, :, d + i] = np.matmul(tokens[:, :, block], g[:, block, None])[:, :, 0]
     target = tokens[:, -1, d:].copy()

@@ -15,7 +15,7 @@ from numerics import _check
 from numerics.krylov import Krylov
 from numerics.linearised import preconditioned
 from numerics.march import March, OverflowedError, Solution
-from numerics.systems import GradientSystem
+from numerics.systems import Trainable
 
 Array = NDArray[Any]
 
@@ -87,7 +87,7 @@ def cheapest_method(size: int, explicit_steps: float, preconditioned: bool = Fal
     return "LSODA" if size < 100 else min(seconds, key=seconds.__getitem__)
 
 
-def integrate(system: GradientSystem, theta: Array, settings: Settings) -> Solution:
+def integrate(system: Trainable, theta: Array, settings: Settings) -> Solution:
     """Integrate the flow from θ; whatever happens on the way is told by the status."""
     import scipy.integrate
 
@@ -112,11 +112,19 @@ def integrate(system: GradientSystem, theta: Array, settings: Settings) -> Solut
     return march.solution()
 
 
-def _plan(system: GradientSystem, theta: Array, settings: Settings) -> tuple[str, Array | None]:
+def _plan(system: Any, theta: Array, settings: Settings) -> tuple[str, Array | None]:
     """Solver and times to record, if not all its steps."""
     method, grid = settings.method, settings.times
+    smooth = hasattr(system, "jvp") and hasattr(system, "jacobian")
+    if not smooth and method in IMPLICIT:
+        raise ValueError(
+            "method must be auto, DOP853, RK45 or RK23 for a system without a Jacobian, "
+            f"got {method}"
+        )
     rate = _largest_rate(system, theta)
     steps = settings.duration / settings.tau * rate / _EXPLICIT_STABILITY
+    if method == "auto" and not smooth:
+        method = "DOP853"
     if method == "auto":
         landings = 0 if grid is None else len(grid)
         method = cheapest_method(system.size, steps + landings, preconditioned(system))
@@ -126,7 +134,7 @@ def _plan(system: GradientSystem, theta: Array, settings: Settings) -> tuple[str
     return method, grid
 
 
-def _largest_rate(system: GradientSystem, theta: Array) -> float:
+def _largest_rate(system: Any, theta: Array) -> float:
     """Estimate the largest |eigenvalue| of the flow's Jacobian on the way.
 
     At the start it is at least that along the velocity. Once the first mode is learned it is
@@ -135,7 +143,7 @@ def _largest_rate(system: GradientSystem, theta: Array) -> float:
     """
     g = system.velocity(theta)
     speed = float(np.linalg.norm(g))
-    rate = float(np.linalg.norm(system.jvp(theta, g / speed))) if 0 < speed < np.inf else 0.0
+    rate = _rate_along(system, theta, g, speed) if 0 < speed < np.inf else 0.0
     moments = getattr(system, "moments", None)
     if moments is None:
         return rate or 1.0
@@ -145,8 +153,16 @@ def _largest_rate(system: GradientSystem, theta: Array) -> float:
     return max(rate, 3.0 * growth * (growth / curvature) ** (1 / 3) if curvature > 0 else growth)
 
 
+def _rate_along(system: Any, theta: Array, g: Array, speed: float) -> float:
+    """|Jacobian · g|/|g|, by a difference of velocities where there is no `jvp`."""
+    if hasattr(system, "jvp"):
+        return float(np.linalg.norm(system.jvp(theta, g / speed)))
+    step = 1e-6 * (1.0 + float(np.linalg.norm(theta)))
+    return float(np.linalg.norm(system.velocity(theta + step * g / speed) - g)) / step
+
+
 def augmented(
-    system: GradientSystem, tau: float, raising: bool = False
+    system: Any, tau: float, raising: bool = False
 ) -> tuple[Callable[[float, Array], Array], Callable[[float, Array], Array]]:
     """Right-hand side and Jacobian of (θ, dissipated energy).
 
@@ -175,7 +191,7 @@ def augmented(
     return velocity, jacobian
 
 
-def _excess(system: GradientSystem, level: float | None) -> Callable[[Array], float]:
+def _excess(system: Trainable, level: float | None) -> Callable[[Array], float]:
     """How far the loss is above the level at which the run ends."""
     if level is None:
         return lambda y: 1.0

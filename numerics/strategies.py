@@ -220,7 +220,7 @@ def multi_tasks(draw: Draw, *, max_tasks: int = 3, max_dimension: int = 4) -> nu
     """Several regression tasks on disjoint blocks of the tokens, as in [S] (arXiv:2402.19442)."""
     sizes = draw(st.lists(dimensions(max_dimension), min_size=1, max_size=max_tasks))
     length = draw(st.integers(1, 200))
-    return numerics.MultiTask(tuple(sizes), length, draw(spectra(len(sizes))), draw(noises()))
+    return numerics.MultiTask(tuple(sizes), draw(spectra(len(sizes))), length, noise=draw(noises()))
 
 
 @st.composite
@@ -254,7 +254,7 @@ def softmax_models(
 ) -> numerics.SpectralAttention:
     """Decomposable softmax heads on given blocks."""
     return numerics.SpectralAttention(
-        draw(st.integers(1, max_heads)), tuple(block_dims), draw(st.integers(1, 30))
+        tuple(block_dims), draw(st.integers(1, max_heads)), draw(st.integers(1, 30))
     )
 
 
@@ -280,9 +280,9 @@ def gradient_systems(draw: Draw, *, jacobian: bool = True) -> Any:
     kind = draw(st.sampled_from(kinds if jacobian else [*kinds, "layer", "several labels"]))
     if kind == "spectral":
         task = draw(multi_tasks())
-        return numerics.SpectralSystem(draw(softmax_models(task.dimensions)), task)
+        return numerics.SpectralSystem(draw(softmax_models(task.block_dims)), task)
     if kind == "several labels":
-        several = numerics.MultiTask((1, 2), draw(st.integers(1, 6)), noise=draw(noises()))
+        several = numerics.MultiTask((1, 2), 1.0, draw(st.integers(1, 6)), noise=draw(noises()))
         tokens, target = numerics.sample_multitask(
             several, draw(st.integers(1, 5)), rng=draw(seeds())
         )

@@ -117,7 +117,7 @@ def _apply_to_columns(moments: AnyMoments, B: Array) -> Array:
 
 
 @guarded
-def predict(model: Attention, theta: ArrayLike, sequences: Sequences) -> Array:
+def predict(model: Attention, sequences: Sequences, theta: ArrayLike) -> Array:
     """ŷ = βᵀ M x_q of each sequence, (P,) for a state (size,) or (T, P) for states (T, size).
 
     Raises
@@ -129,7 +129,7 @@ def predict(model: Attention, theta: ArrayLike, sequences: Sequences) -> Array:
     --------
     >>> from numerics import LinearTask, sample_sequences
     >>> sequences = sample_sequences(LinearTask(np.eye(2), 5), 3, rng=0)
-    >>> predict(SeparateAttention(dimension=2, heads=1), np.zeros(5), sequences).tolist()
+    >>> predict(SeparateAttention(dimension=2, heads=1), sequences, np.zeros(5)).tolist()
     [0.0, 0.0, 0.0]
     """
     D = sequences.query.shape[1]

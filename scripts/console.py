@@ -202,6 +202,13 @@ def say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def wrote(*paths: str | Path | None) -> None:
+    """Say which files were written, as seen from here; None is a file not asked for."""
+    shown = [os.path.relpath(path) for path in paths if path is not None]
+    if shown:
+        say("\nwrote " + ", ".join(shown))
+
+
 def progress(note: str) -> None:
     """Say on stderr what takes long, if a person is looking."""
     if sys.stderr.isatty():

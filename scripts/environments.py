@@ -35,7 +35,9 @@ examples:
   python3 scripts/environments.py wheel --head --keep
   python3 scripts/environments.py floor -- tests/analytic -k plateau -x
 
-What follows -- goes to pytest. Exit status: 0 all passed; 1 a test or check failed; 2 misuse.
+What follows -- goes to pytest.
+
+exit status: 0 all passed; 1 a test or check failed; 2 misuse; 130 interrupted
 """
 
 

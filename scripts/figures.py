@@ -6,6 +6,7 @@ format, one row for each plotted point: panel, series, kind, the name and value 
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import os
@@ -19,18 +20,36 @@ from drawing import CATALOGUE, load
 PROGRAM = "figures.py"
 RESOLUTION = 200  # dots per inch of the PNG
 WIDTH = max(map(len, CATALOGUE)) + 2
+EPILOG = """examples:
+  python scripts/figures.py                    all of them, in ./figures; takes some minutes
+  python scripts/figures.py --list             their names, and what each shows
+  python scripts/figures.py fig3 white --out drawn
+  python scripts/figures.py --quick            rough copies
+
+Of each figure come FIGURE.svg, FIGURE.png, and FIGURE.csv with every plotted number: panel, series,
+kind (measured or predicted), and the name and value of x and of y.
+
+exit status: 0 done; 2 misuse; 130 interrupted (what is finished is kept)"""
 
 
 def parser() -> console.Parser:
     """The command line."""
-    line = console.Parser(prog=PROGRAM, description=(__doc__ or "").strip().splitlines()[0])
-    line.add_argument("names", nargs="*", metavar="NAME", help="what to draw; all if left out")
-    line.add_argument("--list", action="store_true", help="list the figures and stop")
-    line.add_argument("--out", default="figures", metavar="DIR", help="folder to write into")
-    line.add_argument("--quick", action="store_true", help="fewer seeds and ranks: a rough copy")
-    line.add_argument(
-        "--seed", type=console.integer(0), default=0, metavar="S", help="first seed (default 0)"
+    line = console.Parser(
+        prog=PROGRAM,
+        description=(__doc__ or "").strip().splitlines()[0],
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    line.add_argument("names", nargs="*", metavar="NAME", help="what to draw (default: all)")
+    line.add_argument("--list", action="store_true", help="list the figures and stop")
+    line.add_argument("--only", nargs="+", metavar="NAME", default=[],
+                      help="the same as NAME, as other commands have it")  # fmt: skip
+    line.add_argument("--quick", action="store_true", help="fewer seeds and ranks: a rough copy")
+    line.add_argument("--seed", type=console.integer(0), default=0, metavar="n",
+                      help="first seed (default 0)")  # fmt: skip
+    line.add_argument("--out", default="figures", metavar="DIR",
+                      help="folder to write into, made if there is none (default figures)"
+                      )  # fmt: skip
     return line
 
 
@@ -88,7 +107,7 @@ def body(argv: list[str] | None) -> int:
         for name, (_, shows) in CATALOGUE.items():
             print(f"{name:{WIDTH}}{shows}")
         return 0
-    names = chosen(arguments.names)
+    names = chosen([*arguments.names, *arguments.only])
     out = folder(arguments.out, names)
     finished: list[str] = []
     try:

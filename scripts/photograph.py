@@ -25,9 +25,15 @@ Write patches of the photograph that Matplotlib ships as a matrix of tokens, one
 `predict.py linear --tokens`. Each patch is centred, projected on the leading principal directions
 of all patches, and scaled so that the eigenvalues of the second moment sum to 1.
 
-example:
-  python scripts/photograph.py patches.npy
+"""
+
+EPILOG = """\
+examples:
+  python scripts/photograph.py                 patches.npy, four directions of 4 × 4 patches
+  python scripts/photograph.py eight.npy --size 8 --components 8
   python scripts/predict.py linear --tokens patches.npy --flow
+
+exit status: 0 done; 2 misuse; 130 interrupted
 """
 
 
@@ -98,9 +104,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser = console.Parser(
         prog="photograph.py",
         description=DESCRIPTION,
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("output", metavar="FILE.npy", help="where to write the (P, D) matrix")
+    parser.add_argument("output", nargs="?", default="patches.npy", metavar="FILE.npy",
+                        help="where to write the (P, D) matrix (default %(default)s)")  # fmt: skip
     add = parser.add_argument
     add("--size", type=console.integer(2), default=4, metavar="n",
         help="side of a patch in pixels (default %(default)s)")  # fmt: skip
@@ -124,9 +132,10 @@ def body(argv: list[str] | None) -> int:
         tokens = photograph_patches(options.size, options.components, options.stride)
     with written_atomically(path) as temporary, open(temporary, "wb") as file:
         np.save(file, tokens, allow_pickle=False)
-    print(f"{path}: {tokens.shape[0]} patches in {tokens.shape[1]} directions")
+    print(f"{tokens.shape[0]} patches in {tokens.shape[1]} directions")
     print("eigenvalues  " + "  ".join(f"{x:7.4f}" for x in (tokens**2).mean(axis=0)))
     print("kurtosis     " + "  ".join(f"{x:7.2f}" for x in kurtosis(tokens)) + "  (Gaussian: 3)")
+    console.wrote(path)
     return 0
 
 

@@ -18,12 +18,22 @@ if TYPE_CHECKING:
     from prediction.theory import Prediction
 
 PROGRAM = "predict.py"
+EPILOG = """examples:
+  python scripts/predict.py linear             the plateaus, their order and drops of [L] Fig. 3
+  python scripts/predict.py linear --eigenvalues 0.5 0.3 0.2 --context-length 20 --plot mine.png
+  python scripts/predict.py softmax            the losses of [S] Fig. 1
+  python scripts/predict.py linear --help      all options of one kind, with more examples
+
+exit status: 0 done; 2 misuse; 130 interrupted"""
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = console.Parser(
-        prog=PROGRAM, description="Predict how attention learns in-context regression."
+        prog=PROGRAM,
+        description="Predict how attention learns in-context regression: plateaus, drops, losses.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="MODEL")
     add_linear(commands)
@@ -73,6 +83,7 @@ def linear(options: argparse.Namespace) -> int:
         from prediction import picture
 
         picture.save(options.plot, prediction, runs)
+    console.wrote(options.plot, options.json)
     return 0
 
 
@@ -98,6 +109,7 @@ def softmax(options: argparse.Namespace) -> int:
         from prediction import softmax_picture
 
         softmax_picture.save(options.plot, prediction)
+    console.wrote(options.plot, options.json)
     return 0
 
 

@@ -59,8 +59,10 @@ example, a merged layer with 8 heads (in a training script):
     python scripts/replay.py run.npz --json run.json
 
 It writes run-replay.csv (the curve) and run-replay.png (the picture) beside the file, or into
---out. A run that diverges is no error: the step is printed, "status" in the JSON says so, the curve
-up to there is kept, and the exit status is 0. Wrong input is one line and exit status 2.
+--out. A run that diverges is no error: the step is printed, "status" in the JSON says so, and the
+curve up to there is kept.
+
+exit status: 0 replayed, or diverged; 2 misuse; 130 interrupted
 """
 
 
@@ -151,7 +153,7 @@ def write(result: Result, options: argparse.Namespace) -> None:
         console.write_atomically(options.json, report.to_json(result))
         files.append(options.json)
     picture.save(options.plot, result)
-    print("\nwrote " + ", ".join(str(path) for path in files))
+    console.wrote(*files)
 
 
 def body(argv: list[str] | None) -> int:

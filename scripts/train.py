@@ -70,7 +70,7 @@ def body(argv: list[str] | None) -> int:
     except KeyboardInterrupt:
         spent = 0.0 if folder.over else time.perf_counter() - begin
         return interrupted(plan, folder, folder.seconds + spent)
-    console.say("\nwrote " + ", ".join(str(path) for path in folder.files))
+    console.wrote(*folder.files)
     return 0
 
 

@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--list", action="store_true", help="list the claims and stop")
     p.add_argument("--only", nargs="+", metavar="ID", help="run these claims, e.g. L11 B2")
     size = p.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help="under a minute (the default)")
+    size.add_argument("--quick", action="store_true", help="about a minute (the default)")
     size.add_argument("--full", action="store_true", help="larger samples, more seeds and searches")
     p.add_argument("--controls", action="store_true", help="run the negative controls as well")
     p.add_argument(
@@ -52,18 +52,19 @@ def parser() -> argparse.ArgumentParser:
         "--seed",
         type=console.integer(0),
         default=0,
-        help="of samples, random starts and bases (0); the initial weights of cascades, whose "
-        "drops may coincide, have seeds of their own",
+        metavar="n",
+        help="of samples, random starts and bases (default 0); the initial weights of cascades, "
+        "whose drops may coincide, have seeds of their own",
     )
     p.add_argument(
         "--backend",
         choices=("numpy", "cupy", "strict"),
         default="numpy",
         help="arrays of the claims about batches, G1 to G3: NumPy, CuPy on a device, or "
-        "array-api-strict, which takes about a minute (numpy)",
+        "array-api-strict, which takes about a minute (default numpy)",
     )
     p.add_argument(
-        "--out", default="report", metavar="DIR", help="folder for the report (./report)"
+        "--out", default="report", metavar="DIR", help="folder for the report (default report)"
     )
     p.add_argument("--json", metavar="FILE", help="write the list of results here too")
     return p

@@ -18,9 +18,11 @@ PROGRAM = "write_docs.py"
 ROOT = Path(__file__).resolve().parent.parent
 EPILOG = """examples:
   python scripts/write_docs.py             formulas, quoted source, list of figures
-  python scripts/write_docs.py --check     change nothing; exit status 1 if a page is not current
+  python scripts/write_docs.py --check     change nothing, and say which pages are not current
   python scripts/verify.py && python scripts/write_docs.py --report report
-  python scripts/figures.py && python scripts/write_docs.py --figures figures"""
+  python scripts/figures.py && python scripts/write_docs.py --figures figures
+
+exit status: 0 done, or every page current; 1 one is not (--check); 2 misuse; 130 interrupted"""
 
 
 def parser() -> console.Parser:

@@ -6,9 +6,11 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sympy as sp
 
+import numerics
 import write_docs
 from claims import all_claims
 from documents import page, pictures, verdicts
@@ -119,6 +121,32 @@ def test_examples_of_the_example_run():
     found = doctest.testmod(diagonal)
     assert found.attempted > 0
     assert found.failed == 0
+
+
+def test_the_overlay_of_the_readme_runs_and_fits(tmp_path, monkeypatch):
+    """It stands there without prompts, to be copied; a run of ours is the user's."""
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    from matplotlib import pyplot as plt
+
+    code = text_of(ROOT / "README.md").split("```py\n")[1].split("```")[0]
+    assert len(code.splitlines()) <= 10
+    model = numerics.SeparateAttention(dimension=4, heads=4)
+    task = numerics.LinearTask.from_eigenvalues([0.4, 0.3, 0.2, 0.1], 31)
+    moments = numerics.population_moments(task)
+    run = numerics.gradient_flow(model, moments, model.initial_weights(0.02, rng=0), 2e4)
+    (tmp_path / "training").mkdir()
+    curve = np.column_stack([run.t / (2 * 0.18), run.loss])  # as their rate of 0.18 makes steps
+    names = {"delimiter": ",", "header": "step,loss", "comments": ""}
+    np.savetxt(tmp_path / "training" / "run.csv", curve, **names)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    drawn, *lines = plt.gca().lines
+    plt.close("all")
+    levels = [line.get_ydata()[0] for line in lines if line.get_linestyle() == "--"]
+    np.testing.assert_allclose(drawn.get_xdata(), run.t, rtol=1e-12)
+    # It has settled long before the end, up to the flow's rtol of 1e-8 and a few multiples of it.
+    assert drawn.get_ydata()[-1] == pytest.approx(levels[4], rel=1e-6)
+    assert (tmp_path / "overlay.png").stat().st_size > 0
 
 
 PAGE = """# Title

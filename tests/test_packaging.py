@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TOOL = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+TOOL = PYPROJECT["tool"]
 CITATION = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -57,6 +58,14 @@ def test_citation_has_what_its_schema_requires(key):
     """The whole schema is checked by `scripts/environments.py wheel`."""
     assert len(re.findall(rf"^{key}:", CITATION, re.M)) == 1
     assert re.search(r"^cff-version: 1\.2\.0$", CITATION, re.M)
+
+
+def test_one_version_and_date_everywhere():
+    log = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest, date = re.search(r"^## (\S+) \((\S+)\)$", log, re.M).groups()
+    assert newest == PYPROJECT["project"]["version"]
+    assert re.search(r"^version: (\S+)$", CITATION, re.M)[1] == newest
+    assert re.search(r"^date-released: (\S+)$", CITATION, re.M)[1] == date
 
 
 def test_citation_has_the_papers_of_the_readme():

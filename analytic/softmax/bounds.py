@@ -97,10 +97,10 @@ def equiangular_budget(heads: int) -> float:
 
 @guarded
 def lower_bound(
-    heads: int,
     block_dims: Number,
     signal: Number,
     context_length: Number,
+    heads: int,
     *,
     noise: Number = 0,
 ) -> Number:
@@ -110,10 +110,10 @@ def lower_bound(
 
     Parameters
     ----------
-    heads
-        H >= 1.
     block_dims, signal, context_length, noise
         As in `water_filling`.
+    heads
+        H >= 1.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def lower_bound(
 
     Examples
     --------
-    >>> [round(float(lower_bound(H, [10, 10, 10], 1.0, 100)), 4) for H in (1, 2, 3, 4)]
+    >>> [round(float(lower_bound([10, 10, 10], 1.0, 100, H)), 4) for H in (1, 2, 3, 4)]
     [13.4755, 6.9231, 3.913, 2.7273]
     """
     count = _check.integer("heads", heads, 1)
@@ -148,10 +148,10 @@ def lower_bound(
 
 @guarded
 def optimality_ratio(
-    heads: int,
     block_dims: Number,
     signal: Number,
     context_length: Number,
+    heads: int,
     *,
     noise: Number = 0,
 ) -> Number:
@@ -164,10 +164,10 @@ def optimality_ratio(
 
     Examples
     --------
-    >>> round(float(optimality_ratio(4, [10, 10, 10], 1.0, 100)), 4)
+    >>> round(float(optimality_ratio([10, 10, 10], 1.0, 100, 4)), 4)
     2.351
     """
-    bound = lower_bound(heads, block_dims, signal, context_length, noise=noise)
+    bound = lower_bound(block_dims, signal, context_length, heads, noise=noise)
     return limit_loss(block_dims, signal, context_length, noise=noise) / bound
 
 

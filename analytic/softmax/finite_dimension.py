@@ -28,8 +28,8 @@ from ._tasks import euler, tasks
 
 @guarded
 def long_context_loss(
-    mu: Number,
     omega_bar: Number,
+    mu: Number,
     block_dims: Number,
     signal: Number,
     context_length: Number,
@@ -47,8 +47,8 @@ def long_context_loss(
 
     Parameters
     ----------
-    mu, omega_bar
-        μ and ω̄ of the head of each task, scalars or (..., I); 2ω̄² < 1, beyond which
+    omega_bar, mu
+        ω̄ and μ of the head of each task, scalars or (..., I); 2ω̄² < 1, beyond which
         E e^{2s} over scores and queries is infinite.
     block_dims, signal
         d_i > 0 and λ_i > 0, scalars or (..., I).
@@ -76,7 +76,7 @@ def long_context_loss(
 
     Examples
     --------
-    >>> round(long_context_loss(2.0, 10**-0.5, 10, 1.0, 1000), 4)
+    >>> round(long_context_loss(10**-0.5, 2.0, 10, 1.0, 1000), 4)
     1.506
     """
     omega_bar = _below_root_half("omega_bar", omega_bar)

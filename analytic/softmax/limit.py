@@ -41,7 +41,7 @@ def limit_weights(
 
     Returns
     -------
-    `LimitWeights` with fields ``omega`` and ``mu``.
+    `LimitWeights` with fields ``omega`` and ``mu``, both of the shape the arguments broadcast to.
 
     Raises
     ------
@@ -60,9 +60,9 @@ def limit_weights(
     LimitWeights(omega=0.5, mu=2.0)
     """
     (world,) = tasks(block_dims, signal, context_length, noise)
-    root = sqrt(world.dims, *world.numbers)
+    root, cost = sqrt(world.dims, *world.numbers), world.ratio
     e = euler(*world.numbers)
-    return LimitWeights(1 / root, root / (1 + e * world.ratio))
+    return LimitWeights(1 / root + 0 * cost, root / (1 + e * cost))
 
 
 @guarded

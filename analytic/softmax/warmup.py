@@ -11,7 +11,6 @@ elementwise. [S] is arXiv 2402.19442; its forms are derived here.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,10 +44,10 @@ def warmup_invariant(
     omega: Number,
     mu: Number,
     block_dims: Number,
+    signal: Number,
+    context_length: Number,
     embedding_dim: Number,
     *,
-    signal: Number = 1,
-    context_length: Number = math.inf,
     noise: Number = 0,
 ) -> Number:
     """Return ω̄^p [μ − κω̄/(1 + p)], p = κφ/L, which the warm-up conserves; μ − κω̄ for long contexts.
@@ -57,10 +56,10 @@ def warmup_invariant(
     ----------
     omega, mu
         ω̄ > 0 and μ >= 0.
-    block_dims, embedding_dim, signal
-        d, d_e, λ > 0; κ = d√d_e, and λ matters beside noise only.
+    block_dims, signal, embedding_dim
+        d, λ, d_e > 0; κ = d√d_e, and λ matters beside noise only.
     context_length
-        L >= 1; inf, the default, gives [S]'s invariant.
+        L >= 1; inf gives [S]'s invariant.
     noise
         σ >= 0.
 
@@ -82,7 +81,7 @@ def warmup_invariant(
 
     Examples
     --------
-    >>> warmup_invariant(0.01, 1.0, 10, 25)
+    >>> warmup_invariant(0.01, 1.0, 10, 1.0, float("inf"), 25)
     0.5
     """
     w, m, d, lam, length, width, sigma = state(

@@ -44,24 +44,18 @@ def factor(xp: Any, A: Array) -> Array:
     >>> factor(np, np.array([[[4.0]], [[2.0]]]).repeat(2, 1).reshape(2, 2, 1))[:, :, 0].tolist()
     [[4.0, 4.0], [0.5, 0.0]]
     """
-    n = A.shape[0]
-    for k in range(n):
-        if k:
-            A[k:, k, :] = A[k:, k, :] - _columns(xp, A[k:, :k, :], A[:k, k, :])
-            if k + 1 < n:
-                A[k, k + 1 :, :] = A[k, k + 1 :, :] - _row(xp, A[k, :k, :], A[:k, k + 1 :, :])
-        if k + 1 < n:
-            A[k + 1 :, k, :] = A[k + 1 :, k, :] / A[k, k, :]
+    for k in range(A.shape[0]):
+        A[k:, k, :] = A[k:, k, :] - _columns(xp, A[k:, :k, :], A[:k, k, :])
+        A[k, k + 1 :, :] = A[k, k + 1 :, :] - _row(xp, A[k, :k, :], A[:k, k + 1 :, :])
+        A[k + 1 :, k, :] = A[k + 1 :, k, :] / A[k, k, :]
     return A
 
 
 def solve(xp: Any, LU: Array, b: Array) -> Array:
     """The solution x (n, rows), over b itself."""
     n = LU.shape[0]
-    for i in range(1, n):
+    for i in range(n):
         b[i, :] = b[i, :] - _dot(xp, LU[i, :i, :], b[:i, :])
     for i in reversed(range(n)):
-        if i + 1 < n:
-            b[i, :] = b[i, :] - _dot(xp, LU[i, i + 1 :, :], b[i + 1 :, :])
-        b[i, :] = b[i, :] / LU[i, i, :]
+        b[i, :] = (b[i, :] - _dot(xp, LU[i, i + 1 :, :], b[i + 1 :, :])) / LU[i, i, :]
     return b

@@ -32,15 +32,16 @@ PERIOD = 4
 LEAST, LARGEST = 2, 16
 _CLASSES = np.arange(LEAST, LARGEST + 1)
 
-# a = 1 + 0.6/s²; the roots 1 − (A ± iB)/s² of w (A, B, A, B) and d s², in powers of 1/s².
+# a = 1 + 0.6/s²; the roots 1 − (A ± iB)/s² of w (A, B, A, B) and d s², in powers of (7/s)², 7 being
+# the least s.
 _SHIFT = 0.6
 _FIT = np.array(
     [
-        [13.671216, 47.695445, 347.04019, 2999.9269],
-        [7.5198339, 35.862065, 114.36204, 577.74233],
-        [1.1509672, -21.291612, 609.03482, -585.89440],
-        [20.453425, 55.965406, 503.51514, 8519.2021],
-        [5.7059042, 47.718927, 334.25924, 3796.0894],
+        [13.671216, 0.97337643, 0.14453985, 0.025498958],
+        [7.5198339, 0.73187888, 0.047631004, 0.0049107288],
+        [1.1509672, -0.43452269, 0.25365882, -0.0049800202],
+        [20.453425, 1.1421511, 0.2097106, 0.072412023],
+        [5.7059042, 0.97385565, 0.13921668, 0.032266228],
     ]
 )
 # Where Newton's iteration for the last stages begins: a_21, a_32, a_41, a_42, a_43, and the weights
@@ -123,14 +124,14 @@ def _slopes(phi: Array) -> Array:
 def _recurrences() -> Array:
     """μ_j, ν_j, σ_j as (3, stages, classes); classes with fewer stages take the first of them."""
     s = stages_of(_CLASSES)
-    A1, B1, A2, B2, slope = _FIT @ (1.0 / s**2.0) ** np.arange(4)[:, None]
+    A1, B1, A2, B2, slope = _FIT @ (s[0] / s) ** (2 * np.arange(4)[:, None])
     a, d, most = 1 + _SHIFT / s**2, slope / s**2, int(s[-1]) - 4
     nodes = most + 10  # of Gauss and Chebyshev's rule, exact for products of two P w
     x = np.cos((np.arange(nodes) + 0.5) * np.pi / nodes)[:, None]
     weight = np.ones((nodes, len(s)))
     for A, B in ((A1, B1), (A2, B2)):
         weight *= (x - 1 + A / s**2) ** 2 + (B / s**2) ** 2
-    weight = (weight / weight.max(axis=0)) ** 2
+    weight *= weight
     before, now = np.zeros_like(weight), np.ones_like(weight)
     made, size, ratio = np.empty((3, most, len(s))), np.inf, np.inf
     for j in range(most):
@@ -139,9 +140,7 @@ def _recurrences() -> Array:
         alpha, beta = (x * square).sum(axis=0) / norm, norm / size
         ratio = (a - alpha) - beta / ratio
         made[:, j] = (a - alpha) / ratio, 1 - (a - alpha) / ratio, d / ratio
-        # Doubled, for the monic polynomials fall as 2^{−j}.
-        before, now = 2 * now, 2 * ((x - alpha) * now - beta * before)
-        size = 4 * norm
+        before, now, size = now, (x - alpha) * now - beta * before, norm
     return made
 
 

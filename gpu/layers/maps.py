@@ -113,7 +113,7 @@ class MultiTaskMap(WeightMap):
 
     def __init__(self, layer: MultiTaskLayer) -> None:
         super().__init__(layer)
-        self._scale = 1.0 / math.sqrt(layer.embedding)
+        self._scale = 1.0 / math.sqrt(layer.embedding_dim)
 
     def _tokens(self, queries: Array) -> Array:
         """Columns of Q that meet the query's x."""

@@ -149,8 +149,8 @@ class LayerSystem(System):
 
     >>> from gpu import gradient_descent, initial_weights
     >>> from numerics import MultiTask, sample_multitask
-    >>> layer = MultiTaskLayer(dimension=3, outputs=2, heads=2, embedding=3)
-    >>> tokens, target = sample_multitask(MultiTask((2, 1), 10), 200, rng=0)
+    >>> layer = MultiTaskLayer(dimension=3, outputs=2, heads=2, embedding_dim=3)
+    >>> tokens, target = sample_multitask(MultiTask((2, 1), 1.0, 10), 200, rng=0)
     >>> system = LayerSystem(layer, tokens, target)
     >>> run = gradient_descent(system, initial_weights(layer, 0.3, seeds=[0, 1]), 300, 0.05)
     >>> bool((run.loss[:, -1] < 0.7 * run.loss[:, 0]).all())

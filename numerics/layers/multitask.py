@@ -39,7 +39,7 @@ class MultiTaskLayer(Layer):
         d and d_y, the lengths of a token's x and y.
     heads : int
         H ≥ 1.
-    embedding : int
+    embedding_dim : int
         d_e ≥ 1, the width of a head.
     attention : str
         ``"softmax"`` or ``"linear"`` (the scores themselves as weights).
@@ -53,7 +53,7 @@ class MultiTaskLayer(Layer):
 
     Examples
     --------
-    >>> layer = MultiTaskLayer(dimension=4, outputs=2, heads=3, embedding=5)
+    >>> layer = MultiTaskLayer(dimension=4, outputs=2, heads=3, embedding_dim=5)
     >>> theta = layer.initial_weights(0.1, rng=0)
     >>> tokens = np.ones((7, 9, 6)); tokens[:, -1, -2:] = 0
     >>> layer.size, layer.predict(theta, tokens).shape
@@ -63,14 +63,14 @@ class MultiTaskLayer(Layer):
     dimension: int
     outputs: int
     heads: int
-    embedding: int
+    embedding_dim: int
     attention: str = "softmax"
     divide_by_context: bool = False
 
     def __post_init__(self) -> None:
         self._check_attention()
         _check.count("outputs", self.outputs)
-        _check.count("embedding", self.embedding)
+        _check.count("embedding_dim", self.embedding_dim)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -80,7 +80,7 @@ class MultiTaskLayer(Layer):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the weights, in the order in which a state holds them."""
-        H, C, E = self.heads, self.outputs, self.embedding
+        H, C, E = self.heads, self.outputs, self.embedding_dim
         wide = (H, E, self.dimension + C)
         return {"O": (H, C, E), "V": wide, "K": wide, "Q": wide}
 
@@ -91,7 +91,7 @@ class MultiTaskLayer(Layer):
         """
         O, V, K, Q = self.unpack(theta)  # noqa: E741 - the paper's letter
         B = np.matmul(Q[..., : self.dimension].swapaxes(-1, -2), K)
-        B /= math.sqrt(self.embedding)
+        B /= math.sqrt(self.embedding_dim)
         return np.matmul(O, V), B
 
     def pullback(self, theta: Array, da: Array, dB: Array) -> Array:
@@ -99,7 +99,7 @@ class MultiTaskLayer(Layer):
         out = np.zeros(self.size, np.result_type(theta, da, dB))
         O, V, K, Q = self.unpack(theta)  # noqa: E741
         by_O, by_V, by_K, by_Q = self.unpack(out)
-        d, dB = self.dimension, dB / math.sqrt(self.embedding)
+        d, dB = self.dimension, dB / math.sqrt(self.embedding_dim)
         np.matmul(da, V.swapaxes(-1, -2), out=by_O)
         np.matmul(O.swapaxes(-1, -2), da, out=by_V)
         np.matmul(Q[..., :d], dB, out=by_K)
@@ -143,16 +143,16 @@ class MultiTaskLayer(Layer):
 
         Examples
         --------
-        >>> layer = MultiTaskLayer(dimension=2, outputs=1, heads=1, embedding=4)
+        >>> layer = MultiTaskLayer(dimension=2, outputs=1, heads=1, embedding_dim=4)
         >>> theta = layer.embed([[3.0]], [[2.0]], [[1.0, 4.0]], [[5.0, 1.0]])
         >>> [part.tolist() for part in layer.spectral(theta)]
         [[[2.5, 2.0]], [[6.0]]]
         """
         H, d, C = self.heads, self.dimension, self.outputs
-        if self.embedding < max(d, C):
+        if self.embedding_dim < max(d, C):
             raise ValueError(
-                f"embedding must be >= {max(d, C)} to hold {d} tokens' and {C} labels' entries, "
-                f"got {self.embedding}"
+                f"embedding_dim must be >= {max(d, C)} to hold {d} tokens' and {C} labels' "
+                f"entries, got {self.embedding_dim}"
             )
         given = {"o": (o, (H, C)), "v": (v, (H, C)), "k": (k, (H, d)), "q": (q, (H, d))}
         values = [check_and_pack({n: part}).reshape(part[1]) for n, part in given.items()]

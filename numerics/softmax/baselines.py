@@ -39,8 +39,8 @@ def bayes_risk_monte_carlo(
     signal: float,
     context_length: int,
     *,
-    noise: float,
-    samples: int,
+    count: int,
+    noise: float = 0.0,
     rng: Any = None,
 ) -> RiskEstimate:
     """Risk of the posterior mean, E tr (XᵀX/σ² + I/λ)⁻¹; without noise λ (d − L)₊, exactly.
@@ -51,10 +51,10 @@ def bayes_risk_monte_carlo(
         d and L.
     signal : float
         λ > 0, the variance of each entry of g; the signal energy is λ d.
+    count : int
+        Number of draws of X, at least 2.
     noise : float
         σ >= 0.
-    samples : int
-        Number of draws of X, at least 2.
     rng
         Seed or generator.
 
@@ -65,18 +65,18 @@ def bayes_risk_monte_carlo(
 
     Examples
     --------
-    >>> bayes_risk_monte_carlo(10, 1.0, 4, noise=0.0, samples=10)
+    >>> bayes_risk_monte_carlo(10, 1.0, 4, count=10)
     RiskEstimate(mean=6.0, error=0.0)
     """
     d, L = _check.count("block_dim", block_dim), _check.count("context_length", context_length)
     energy = _check.real("signal", signal, above=0.0)
     variance = _check.real("noise", noise, at_least=0.0) ** 2
-    samples = _check.count("samples", samples, at_least=2)
+    count = _check.count("count", count, at_least=2)
     unseen = energy * max(d - L, 0)
     if variance == 0:
         return RiskEstimate(unseen, 0.0)
     seen = _average(
-        lambda e: (energy * variance / (energy * L * e + variance)).sum(axis=1), d, L, samples, rng
+        lambda e: (energy * variance / (energy * L * e + variance)).sum(axis=1), d, L, count, rng
     )
     return RiskEstimate(seen.mean + unseen, seen.error)
 
@@ -87,18 +87,18 @@ def ridge_risk_monte_carlo(
     signal: float,
     context_length: int,
     *,
-    ridge: float,
-    noise: float,
-    samples: int,
+    penalty: float,
+    count: int,
+    noise: float = 0.0,
     rng: Any = None,
 ) -> RiskEstimate:
     """Risk of ridge regression, ĝ = (XᵀX/L + ρI)⁻¹ Xᵀy/L.
 
     Parameters
     ----------
-    ridge : float
+    penalty : float
         ρ > 0; ρ = σ²/(λL) is Bayes.
-    block_dim, signal, context_length, noise, samples, rng
+    block_dim, signal, context_length, count, noise, rng
         As in `bayes_risk_monte_carlo`.
 
     Raises
@@ -108,39 +108,39 @@ def ridge_risk_monte_carlo(
 
     Examples
     --------
-    >>> optimal = ridge_risk_monte_carlo(5, 2.0, 10, ridge=0.05, noise=1.0, samples=50, rng=1)
-    >>> bayes = bayes_risk_monte_carlo(5, 2.0, 10, noise=1.0, samples=50, rng=1)
+    >>> optimal = ridge_risk_monte_carlo(5, 2.0, 10, penalty=0.05, noise=1.0, count=50, rng=1)
+    >>> bayes = bayes_risk_monte_carlo(5, 2.0, 10, noise=1.0, count=50, rng=1)
     >>> bool(np.isclose(optimal.mean, bayes.mean, rtol=1e-12))
     True
     """
     d, L = _check.count("block_dim", block_dim), _check.count("context_length", context_length)
     energy = _check.real("signal", signal, above=0.0)
-    rho = _check.real("ridge", ridge, above=0.0)
+    rho = _check.real("penalty", penalty, above=0.0)
     variance = _check.real("noise", noise, at_least=0.0) ** 2
-    samples = _check.count("samples", samples, at_least=2)
+    count = _check.count("count", count, at_least=2)
     seen = _average(
         lambda e: ((energy * rho**2 + variance / L * e) / (e + rho) ** 2).sum(axis=1),
-        d, L, samples, rng,
+        d, L, count, rng,
     )  # fmt: skip
     return RiskEstimate(seen.mean + energy * max(d - L, 0), seen.error)
 
 
-def _average(
-    risk: Callable[[Array], Array], d: int, L: int, samples: int, rng: Any
-) -> RiskEstimate:
+def _average(risk: Callable[[Array], Array], d: int, L: int, count: int, rng: Any) -> RiskEstimate:
     """Mean and standard error of a function of the min(d, L) eigenvalues that can differ from 0."""
     generator = _check.generator("rng", rng)
     chunk = max(1, _NUMBERS // min(d, L) ** 2)
     values = [
-        risk(wishart_eigenvalues(d, L, min(chunk, samples - begin), rng=generator) / L)
-        for begin in range(0, samples, chunk)
+        risk(wishart_eigenvalues(d, L, min(chunk, count - begin), rng=generator) / L)
+        for begin in range(0, count, chunk)
     ]
     risks = np.concatenate(values)
-    return RiskEstimate(float(risks.mean()), float(risks.std(ddof=1) / np.sqrt(samples)))
+    return RiskEstimate(float(risks.mean()), float(risks.std(ddof=1) / np.sqrt(count)))
 
 
 @guarded
-def wishart_eigenvalues(d: int, L: int, count: int, *, rng: Any = None) -> Array:
+def wishart_eigenvalues(
+    block_dim: int, context_length: int, count: int, *, rng: Any = None
+) -> Array:
     """Draw the m = min(d, L) eigenvalues of XᵀX or XXᵀ that can differ from zero: (count, m).
 
     They are those of C Cᵀ, C lower bidiagonal with diagonal χ_n, χ_{n−1}, …, χ_{n−m+1} and
@@ -150,7 +150,8 @@ def wishart_eigenvalues(d: int, L: int, count: int, *, rng: Any = None) -> Array
     >>> eigenvalues.shape, bool((eigenvalues > 0).all())
     ((4, 3), True)
     """
-    d, L, count = (_check.count(n, v) for n, v in (("d", d), ("L", L), ("count", count)))
+    d, L = _check.count("block_dim", block_dim), _check.count("context_length", context_length)
+    count = _check.count("count", count)
     generator = _check.generator("rng", rng)
     n, m = max(d, L), min(d, L)
     diagonal = generator.chisquare(n - np.arange(m), (count, m))

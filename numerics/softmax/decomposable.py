@@ -28,11 +28,11 @@ class SpectralAttention:
 
     Parameters
     ----------
-    heads : int
-        H ≥ 1.
     block_dims : sequence of int
         d_i, one per task; d is their sum.
-    embedding : int
+    heads : int
+        H ≥ 1.
+    embedding_dim : int
         d_e ≥ 1, the width of a head, which only divides the scores here.
 
     Raises
@@ -42,19 +42,19 @@ class SpectralAttention:
 
     Examples
     --------
-    >>> model = SpectralAttention(heads=3, block_dims=(2, 2), embedding=4)
+    >>> model = SpectralAttention(block_dims=(2, 2), heads=3, embedding_dim=4)
     >>> omega, mu = model.combined(model.leading_weights(0.1, 0.5, 1.0))
     >>> omega.shape, mu.round(12).tolist()
     ((3, 4), [[1.0, 0.5], [0.5, 1.0], [0.5, 0.5]])
     """
 
-    heads: int
     block_dims: Sequence[int]
-    embedding: int
+    heads: int
+    embedding_dim: int
 
     def __post_init__(self) -> None:
         _check.count("heads", self.heads)
-        _check.count("embedding", self.embedding)
+        _check.count("embedding_dim", self.embedding_dim)
         try:
             given = list(self.block_dims)
         except TypeError:
@@ -117,7 +117,7 @@ class SpectralAttention:
     def combined(self, theta: Array) -> tuple[Array, Array]:
         """Ω = k q/√d_e (..., H, d) and μ = o v (..., H, I) of states (..., size)."""
         o, v, k, q = self.unpack(theta)
-        return k * q / math.sqrt(self.embedding), o * v
+        return k * q / math.sqrt(self.embedding_dim), o * v
 
     def balanced(self, omega: ArrayLike, mu: ArrayLike) -> Array:
         """State with |o| = |v| and |k| = |q| at given ω (H, d) and μ (H, I).
@@ -130,7 +130,7 @@ class SpectralAttention:
             If a shape is not the model's.
         """
         H, d, tasks = self.heads, self.dimension, self.tasks
-        w = check_and_pack({"omega": (omega, (H, d))}).reshape(H, d) * math.sqrt(self.embedding)
+        w = check_and_pack({"omega": (omega, (H, d))}).reshape(H, d) * math.sqrt(self.embedding_dim)
         m = check_and_pack({"mu": (mu, (H, tasks))}).reshape(H, tasks)
         k, o = np.sqrt(np.abs(w)), np.sqrt(np.abs(m))
         return self.pack(o, np.copysign(o, m), k, np.copysign(k, w))

@@ -152,8 +152,8 @@ def attention_moments(
 
 @guarded
 def exact_task_loss(
-    mu: float,
     omega_bar: float,
+    mu: float,
     block_dim: int,
     signal: float,
     context_length: int,
@@ -165,10 +165,10 @@ def exact_task_loss(
 
     Parameters
     ----------
-    mu : float
-        μ, the head's output weight for the task.
     omega_bar, block_dim, context_length, rtol
         As in `attention_moments`.
+    mu : float
+        μ, the head's output weight for the task.
     signal : float
         λ > 0, the variance of each entry of g.
     noise : float
@@ -183,17 +183,18 @@ def exact_task_loss(
     --------
     One pair only: p = 1, and the prediction does not depend on the query.
 
-    >>> exact_task_loss(0.5, 1.0, 3, 2.0, 1, noise=1.0).value == 2.0 * (3 + 0.25 * (3 + 1 / 2.0))
+    >>> exact_task_loss(1.0, 0.5, 3, 2.0, 1, noise=1.0).value == 2.0 * (3 + 0.25 * (3 + 1 / 2.0))
     True
     """
-    task = MultiTask((_check.count("block_dim", block_dim),), context_length,
-                     signal=_check.real("signal", signal, above=0.0), noise=noise)  # fmt: skip
-    return exact_loss([_check.real("mu", mu)], [omega_bar], task, rtol=rtol)
+    dims = (_check.count("block_dim", block_dim),)
+    lam = _check.real("signal", signal, above=0.0)
+    task = MultiTask(dims, lam, context_length, noise=noise)
+    return exact_loss([omega_bar], [_check.real("mu", mu)], task, rtol=rtol)
 
 
 @guarded
 def exact_loss(
-    mu: ArrayLike, omega_bar: ArrayLike, task: MultiTask, *, rtol: float = 1e-9
+    omega_bar: ArrayLike, mu: ArrayLike, task: MultiTask, *, rtol: float = 1e-9
 ) -> ExactLoss:
     """Loss summed over tasks, where head h has equal weights ω̄_h on block h and none elsewhere.
 
@@ -206,11 +207,11 @@ def exact_loss(
 
     Parameters
     ----------
-    mu : (H,) or (H, I)
-        μ_i^h; a vector is task-allocated, μ_i^h = μ_h δ_{hi}.
     omega_bar : (H,)
         ω̄_h. H <= I; heads that share a block, or have several, are not covered: see
         `icl_loss_monte_carlo`.
+    mu : (H,) or (H, I)
+        μ_i^h; a vector is task-allocated, μ_i^h = μ_h δ_{hi}.
     task : MultiTask
         Block sizes d_i, L, λ_i and σ.
     rtol : float
@@ -223,8 +224,8 @@ def exact_loss(
 
     Examples
     --------
-    >>> task = MultiTask((10, 20), context_length=100)
-    >>> result = exact_loss([0.0, 0.0], [0.3, 0.2], task)
+    >>> task = MultiTask((10, 20), 1.0, context_length=100)
+    >>> result = exact_loss([0.3, 0.2], [0.0, 0.0], task)
     >>> result.value, result.status
     (30.0, 'converged')
     """
@@ -241,7 +242,7 @@ def exact_loss(
     _check.same_length("the number of tasks in mu", weights.shape[1], "task", task.outputs)
 
     def total(step: float) -> tuple[Array, Array]:
-        kinds = [(abs(w), d) for w, d in zip(omega.tolist(), task.dimensions, strict=False)]
+        kinds = [(abs(w), d) for w, d in zip(omega.tolist(), task.block_dims, strict=False)]
         known = {kind: averages(*kind, task.context_length, step)[0] for kind in set(kinds)}
         terms = _terms(weights, omega, np.array([known[kind] for kind in kinds]), task)
         return np.array([terms.sum()]), np.array([np.abs(terms).sum()])
@@ -253,7 +254,7 @@ def exact_loss(
 def _terms(mu: Array, omega: Array, moments: Array, task: MultiTask) -> Array:
     """Every term of the loss of every task, so that their cancellation can be told."""
     heads, L = len(omega), task.context_length
-    d = np.array(task.dimensions, dtype=float)
+    d = np.array(task.block_dims, dtype=float)
     signal = np.asarray(task.signal)
     own = np.zeros(task.outputs)
     own[:heads] = np.diagonal(mu)

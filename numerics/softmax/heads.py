@@ -90,8 +90,8 @@ def optimal_heads(
     block_dims: Sequence[int],
     signal: ArrayLike,
     context_length: int,
-    *,
     heads: int,
+    *,
     noise: float = 0.0,
     starts: int = 8,
     rng: Any = None,
@@ -127,7 +127,7 @@ def optimal_heads(
     >>> bool(np.isclose(two.loss, 20 * c / (c + 0.5))), two.attained
     (True, False)
     """
-    task = MultiTask(block_dims, context_length, signal, noise)
+    task = MultiTask(block_dims, signal, context_length, noise=noise)
     starts = _check.count("starts", starts)
     problem = _Problem(task, min(_check.count("heads", heads), task.dimension + 1))
     generator = _check.generator("rng", rng)
@@ -159,7 +159,7 @@ class _Problem:
     def __init__(self, task: MultiTask, heads: int) -> None:
         self.task, self.heads = task, heads
         self.signal = np.asarray(task.signal, float)
-        sizes = np.array(task.dimensions)
+        sizes = np.array(task.block_dims)
         self.noise = sizes * np.asarray(task.noise_factor) / task.context_length
         self.energy = float(self.signal @ sizes)
         # Q of the QR factors of (1, e_1, …, e_{H−1}): its first column is ±1/√H.
@@ -173,7 +173,7 @@ class _Problem:
         shape = (self.heads, self.task.dimension)
         start = generator.standard_normal(shape)
         start += generator.standard_normal((self.heads, self.task.outputs)).repeat(
-            self.task.dimensions, axis=1
+            self.task.block_dims, axis=1
         )
         scale = np.sqrt(self.heads) * generator.uniform(0.3, 1.5)
         return minimize(
@@ -239,8 +239,8 @@ class _Problem:
             loss, m = self._solve(stretch[:, None] * turned, kernel)
         except np.linalg.LinAlgError:
             return np.inf, 0.0, np.zeros_like(U)
-        spread = m.repeat(self.task.dimensions, axis=1)
-        weight = self.signal.repeat(self.task.dimensions)
+        spread = m.repeat(self.task.block_dims, axis=1)
+        weight = self.signal.repeat(self.task.block_dims)
         gain = (spread * stretch[:, None] * turned).sum(axis=0)
         by_u = 2 * weight * spread * (gain - 1)
         pull = (m * self.signal * self.noise) @ m.T

@@ -36,7 +36,7 @@ def icl_loss_monte_carlo(
     omega: ArrayLike,
     mu: ArrayLike,
     task: MultiTask,
-    samples: int,
+    count: int,
     *,
     rng: Any = None,
     chunk: int | None = None,
@@ -53,7 +53,7 @@ def icl_loss_monte_carlo(
         μ_i^h, output weight of head h for task i.
     task : MultiTask
         Block sizes d_i, L, λ_i and σ.
-    samples : int
+    count : int
         Number of sequences, at least 2.
     rng
         Seed or generator.
@@ -70,7 +70,7 @@ def icl_loss_monte_carlo(
     --------
     No head: the loss of each task is its signal energy λ_i d_i.
 
-    >>> task = MultiTask((10, 20), context_length=5, signal=0.5)
+    >>> task = MultiTask((10, 20), signal=0.5, context_length=5)
     >>> estimate = icl_loss_monte_carlo(np.ones((1, 30)), [[0.0, 0.0]], task, 1000, rng=0)
     >>> bool(abs(estimate.mean - 15.0) < 5 * estimate.error)
     True
@@ -81,24 +81,24 @@ def icl_loss_monte_carlo(
     _check.same_length("the width of omega", omega.shape[1], "task", task.dimension)
     _check.same_length("the number of heads in mu", len(mu), "omega", heads)
     _check.same_length("the number of tasks in mu", mu.shape[1], "task", task.outputs)
-    samples = _check.count("samples", samples, at_least=2)
+    count = _check.count("count", count, at_least=2)
     width = task.dimension + 2 * heads
     if chunk is None:
         chunk = max(1, _NUMBERS // (width * min(task.context_length, 256)))
     chunk = _check.count("chunk", chunk)
     generator = _check.generator("rng", rng)
     total, square, cross, done = np.zeros(task.outputs), np.zeros(task.outputs), 0.0, 0
-    shift = np.asarray(task.signal) * np.asarray(task.dimensions)  # keeps the variance's digits
-    while done < samples:
-        count = min(chunk, samples - done)
-        losses = _losses(omega, mu, task, count, generator) - shift
+    shift = np.asarray(task.signal) * np.asarray(task.block_dims)  # keeps the variance's digits
+    while done < count:
+        size = min(chunk, count - done)
+        losses = _losses(omega, mu, task, size, generator) - shift
         total += losses.sum(axis=0)
         square += (losses**2).sum(axis=0)
         cross += float((losses.sum(axis=1) ** 2).sum())
-        done += count
-    mean = total / samples
-    variance = np.maximum(square / samples - mean**2, 0.0) / (samples - 1)
-    whole = max(cross / samples - float(mean.sum()) ** 2, 0.0) / (samples - 1)
+        done += size
+    mean = total / count
+    variance = np.maximum(square / count - mean**2, 0.0) / (count - 1)
+    whole = max(cross / count - float(mean.sum()) ** 2, 0.0) / (count - 1)
     mean = mean + shift
     return LossEstimate(mean, np.sqrt(variance), float(mean.sum()), float(np.sqrt(whole)))
 
@@ -107,7 +107,7 @@ def _losses(omega: Array, mu: Array, task: MultiTask, count: int, generator: Any
     """Loss of each sequence and task given tokens and query, (count, I)."""
     q = generator.standard_normal((count, task.dimension))
     retrieved, overlap = attend(omega * q[:, None, :], task.context_length, generator)
-    owner = np.repeat(np.arange(task.outputs), task.dimensions)
+    owner = np.repeat(np.arange(task.outputs), task.block_dims)
     prediction = (mu[:, owner] * retrieved).sum(axis=1)
     starts = [block.start for block in task.blocks]
     loss = np.asarray(task.signal) * np.add.reduceat((prediction - q) ** 2, starts, axis=1)

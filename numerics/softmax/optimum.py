@@ -96,7 +96,7 @@ def exact_optimum(
         error, status = math.exp(x) * (shift + _XTOL), CONVERGED
     omega = math.exp(x / 2) / math.sqrt(d)
     mu = _best(x, d, L, ratio, STEPS[1])[2]
-    loss = exact_task_loss(mu, omega, d, signal, L, noise=noise)
+    loss = exact_task_loss(omega, mu, d, signal, L, noise=noise)
     status = status if loss.status == CONVERGED else loss.status
     return ExactOptimum(omega, mu, math.exp(x), error, loss.value, loss.error, status)
 

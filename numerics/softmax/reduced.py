@@ -20,7 +20,7 @@ Both are our derivation.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class ReducedRun:
         """Draw the loss over [S]'s time into `ax` or new axes; return the axes.
 
         >>> from matplotlib.figure import Figure
-        >>> run = ReducedHead(block_dim=10, embedding=30, context_length=100).flow(0.01, 1.0, 50.0)
+        >>> run = ReducedHead(10, 1.0, 100, embedding_dim=30).flow(0.01, 1.0, 50.0)
         >>> run.plot(Figure().subplots(), color="black").get_ylabel()
         'loss  ℓ'
         """
@@ -70,8 +70,8 @@ class ReducedHead:
 
     Parameters
     ----------
-    block_dim, embedding, context_length : int
-        d_i, d_e and L, at least 1.
+    block_dim, context_length, embedding_dim : int
+        d_i, L and d_e, at least 1.
     signal : float
         λ > 0.
     noise : float
@@ -84,20 +84,20 @@ class ReducedHead:
 
     Examples
     --------
-    >>> head = ReducedHead(block_dim=10, embedding=30, context_length=100)
+    >>> head = ReducedHead(block_dim=10, signal=1.0, context_length=100, embedding_dim=30)
     >>> run = head.flow(0.01, 1.0, 200.0)
     >>> (run.omega[-1] * np.sqrt(10)).round(6).item(), run.loss[-1].round(4).item()
     (1.0, 2.1373)
     """
 
     block_dim: int
-    embedding: int
+    signal: float
     context_length: int
-    signal: float = 1.0
-    noise: float = 0.0
+    embedding_dim: int
+    noise: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name in ("block_dim", "embedding", "context_length"):
+        for name in ("block_dim", "context_length", "embedding_dim"):
             _check.count(name, getattr(self, name))
         object.__setattr__(self, "signal", _check.real("signal", self.signal, above=0.0))
         object.__setattr__(self, "noise", _check.real("noise", self.noise, at_least=0.0))
@@ -132,7 +132,7 @@ class ReducedHead:
         noise, d = self._spread(omega), self.block_dim
         by_omega = 1 - mu * omega * (1 + d * noise)
         by_mu = omega - mu * (omega**2 + noise)
-        fast = 4 * self.signal / np.sqrt(self.embedding)
+        fast = 4 * self.signal / np.sqrt(self.embedding_dim)
         return fast * mu * omega * by_omega, 4 * self.signal * d * mu * by_mu
 
     @guarded
@@ -145,7 +145,7 @@ class ReducedHead:
         """ω̄̇ at μ = μ_eq(ω̄)."""
         noise = self._spread(omega)
         missing = noise * (1 - self.block_dim * omega**2)
-        rate = 4 * self.signal / np.sqrt(self.embedding)
+        rate = 4 * self.signal / np.sqrt(self.embedding_dim)
         return np.asarray(rate * omega**2 * missing / (omega**2 + noise) ** 2)
 
     @guarded

@@ -65,8 +65,8 @@ def balanced_stability(
     --------
     >>> from numerics import MultiTask, stability
     >>> from numerics.softmax.spectral import SpectralAttention
-    >>> model = SpectralAttention(heads=2, block_dims=(1, 1), embedding=1)
-    >>> system = SpectralSystem(model, MultiTask((1, 1), context_length=1))
+    >>> model = SpectralAttention(block_dims=(1, 1), heads=2, embedding_dim=1)
+    >>> system = SpectralSystem(model, MultiTask((1, 1), 1.0, context_length=1))
     >>> mu = 1 / (1 + np.e)
     >>> theta = model.balanced(np.eye(2), mu * np.eye(2))
     >>> stability(system, theta).index, balanced_stability(system, theta).index

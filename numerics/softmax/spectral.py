@@ -57,24 +57,24 @@ class SpectralSystem:
 
     Examples
     --------
-    >>> model = SpectralAttention(heads=1, block_dims=(4,), embedding=4)
-    >>> system = SpectralSystem(model, MultiTask((4,), context_length=8))
+    >>> model = SpectralAttention(block_dims=(4,), heads=1, embedding_dim=4)
+    >>> system = SpectralSystem(model, MultiTask((4,), 1.0, context_length=8))
     >>> float(system.loss(np.zeros(model.size)))
     4.0
     """
 
     @guarded
     def __init__(self, model: SpectralAttention, task: MultiTask) -> None:
-        if tuple(task.dimensions) != tuple(model.block_dims):
+        if tuple(task.block_dims) != tuple(model.block_dims):
             raise ValueError(
-                f"model has block_dims {model.block_dims}, but the task has {task.dimensions}"
+                f"model has block_dims {model.block_dims}, but the task has {task.block_dims}"
             )
         self.model, self.task, self.size = model, task, model.size
         energy = np.asarray(task.signal) * np.array(model.block_dims)
         self._signal = np.asarray(task.signal)
         self._spread = self._signal[model.owner]
         self._noise = energy * task.noise_factor / task.context_length
-        self._scale = 1 / math.sqrt(model.embedding)
+        self._scale = 1 / math.sqrt(model.embedding_dim)
 
     def task_losses(self, omega: Array, mu: Array) -> Array:
         """The share of each task in ℓ, (..., I), at ω (..., H, d) and μ (..., H, I)."""
@@ -178,23 +178,31 @@ class SpectralSystem:
 
 @guarded
 def spectral_flow(
-    system: SpectralSystem, initial: ArrayLike, duration: float, *, method: str = "LSODA",
-    **options: Any,
-) -> Trajectory:  # fmt: skip
+    system: SpectralSystem,
+    initial: ArrayLike,
+    duration: float,
+    *,
+    times: ArrayLike | None = None,
+    method: str = "LSODA",
+    rtol: float = 1e-8,
+    atol: float = 1e-12,
+    until_loss: float | None = None,
+) -> Trajectory:
     """`system_flow` in [S]'s time, dθ/dt = −∂ℓ/∂θ, by an implicit solver.
 
     Once a head has emerged the rates of μ and of ω differ by d_i √d_e: the flow is stiff.
-    `options` are those of `system_flow`, but τ.
+    Arguments and errors are those of `gradient_flow`, but for τ.
 
     Examples
     --------
-    >>> model = SpectralAttention(heads=1, block_dims=(10,), embedding=30)
-    >>> system = SpectralSystem(model, MultiTask((10,), context_length=100))
+    >>> model = SpectralAttention(block_dims=(10,), heads=1, embedding_dim=30)
+    >>> system = SpectralSystem(model, MultiTask((10,), 1.0, context_length=100))
     >>> run = spectral_flow(system, model.leading_weights(0.01, 0.5, 1.0), 50.0)
     >>> run.status, round(float(run.loss[-1]), 4)  # d c e/(1 + c e), c = d/L
     ('finished', 2.1373)
     """
-    run = system_flow(system, initial, duration, tau=PAPER_TAU, method=method, **options)
+    run = system_flow(system, initial, duration, times=times, tau=PAPER_TAU, method=method,
+                      rtol=rtol, atol=atol, until_loss=until_loss)  # fmt: skip
     return replace(run, unit=_plot.PAPER_TIME)
 
 

@@ -23,6 +23,7 @@ from numerics import LinearTask, MultiTask, SeparateAttention, population_moment
 from numerics.softmax.spectral import SpectralAttention, SpectralSystem
 
 BACKENDS = {"numpy": "numpy", "cupy": "cupy", "strict": "array_api_strict"}
+METHODS = "explicit", "implicit", "Chebyshev"
 ROWS = 3
 MODEL = SeparateAttention(dimension=2, heads=2)
 EIGENVALUES, SCALE = (0.4, 0.2), 0.05
@@ -109,8 +110,8 @@ def _systems(settings: Settings) -> Iterator[Case]:
             twins = [numerics.AttentionSystem(model, m) for m in moments]
             yield name, system, twins, rng.standard_normal((ROWS, model.size))
     yield from _layers(settings, tasks, rng)
-    spectral = SpectralAttention(heads=3, block_dims=(2, 3), embedding=7)
-    problems = [MultiTask((2, 3), 6 + i, noise=0.4 * i) for i in range(ROWS)]
+    spectral = SpectralAttention(block_dims=(2, 3), heads=3, embedding_dim=7)
+    problems = [MultiTask((2, 3), 1.0, 6 + i, noise=0.4 * i) for i in range(ROWS)]
     batched = gpu.SpectralSystem(spectral, gpu.stack_moments(problems, **at))
     theta = 0.7 * rng.standard_normal((ROWS, spectral.size))
     yield "spectral flow", batched, [SpectralSystem(spectral, p) for p in problems], theta
@@ -158,10 +159,10 @@ def _flow(settings: Settings, theta: np.ndarray, duration: float, **options: Any
     source="gpu",
     kind="identity",
     statement="drops and plateaus of an ensemble are those of single flows; rows stay apart",
-    regime="both methods; to the solver's tolerance, and to rounding beside a row that diverges",
+    regime="every method; to the solver's tolerance, and to rounding beside a row that diverges",
 )
 def flows(settings: Settings) -> Evidence:
-    """Flows by both methods against LSODA's, and a row that overflows among sound ones."""
+    """Flows by every method against LSODA's, and a row that overflows among sound ones."""
     theta = _initial(settings, settings.choose(3, 12))
     duration = 30 / SCALE
     times = np.concatenate([[0.0], np.geomspace(1, duration, 150)])
@@ -176,7 +177,7 @@ def flows(settings: Settings) -> Evidence:
     # Some 100 steps of relative error 1e-9 before a drop, and a tenfold growth by the escape.
     near = 1e-6, "rtol 1e-9 over 100 steps, grown tenfold by the escape"
     checks: list[Check] = []
-    for method in ("explicit", "implicit"):
+    for method in METHODS:
         run = _flow(settings, theta, duration, method=method, **options)
         loss, found = to_host(run.loss), to_host(run.crossing_times(put(settings, levels)))
         seen = np.isfinite(expected)
@@ -223,7 +224,7 @@ def _beside_a_diverging_row(settings: Settings, theta: np.ndarray) -> list[Check
     sound = np.arange(len(theta)) != 1
     duration = 6 / SCALE
     checks = []
-    for method in ("explicit", "implicit"):
+    for method in METHODS:
         with_it = _flow(settings, bad, duration, times=[duration], method=method)
         without = _flow(settings, bad[sound], duration, times=[duration], method=method)
         done = [status == "finished" for status in with_it.status]
@@ -263,7 +264,7 @@ def batching(settings: Settings) -> Evidence:
     theta = _initial(settings, count)
     order = np.arange(count)[::-1]
     checks = []
-    for method in ("explicit", "implicit"):
+    for method in METHODS:
         run = {"times": [0.3 * duration, duration], "method": method}
         whole = to_host(_flow(settings, theta, duration, **run).states)
         turned = to_host(_flow(settings, theta[order], duration, **run).states)

@@ -22,8 +22,8 @@ from claims.whole import Drift
 from numerics import LayerSystem, MultiTask, MultiTaskLayer, gradient_descent, sample_multitask
 
 Array = np.ndarray
-TASK = MultiTask((2, 1), context_length=8, signal=(1.0, 1.5), noise=0.3)
-LAYER = MultiTaskLayer(dimension=3, outputs=2, heads=2, embedding=3)
+TASK = MultiTask((2, 1), signal=(1.0, 1.5), context_length=8, noise=0.3)
+LAYER = MultiTaskLayer(dimension=3, outputs=2, heads=2, embedding_dim=3)
 RATE, STEPS = 0.1, 10
 
 

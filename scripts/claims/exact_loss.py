@@ -54,7 +54,7 @@ def _sampled(settings: Settings) -> list[Check]:
     """Heads on blocks, read out for every task, at small L, where no expansion holds."""
     checks = []
     for length in (2, 7, 40):
-        task = MultiTask((3, 5, 2), length, signal=(0.7, 1.3, 0.4), noise=0.6)
+        task = MultiTask((3, 5, 2), signal=(0.7, 1.3, 0.4), context_length=length, noise=0.6)
         omega_bar = np.array([0.9, -0.5, 0.3])
         mu = np.random.default_rng((settings.seed, 5)).standard_normal((3, 3))
         omega = np.zeros((3, task.dimension))
@@ -62,10 +62,10 @@ def _sampled(settings: Settings) -> list[Check]:
             omega[head, block] = omega_bar[head]
         count = settings.choose(20_000, 200_000)
         sampled = icl_loss_monte_carlo(omega, mu, task, count, rng=settings.seed)
-        formula = closed.spectral_loss(omega, mu, np.array(task.dimensions), np.array(task.signal),
+        formula = closed.spectral_loss(omega, mu, np.array(task.block_dims), np.array(task.signal),
                                        length, noise=task.noise)  # fmt: skip
         checks.append(within_noise(f"loss of three heads on three tasks, L = {length}",
-                                   exact_loss(mu, omega_bar, task).value, sampled.mean,
+                                   exact_loss(omega_bar, mu, task).value, sampled.mean,
                                    sampled.error, wrong=formula))  # fmt: skip
     return checks
 
@@ -89,7 +89,7 @@ def two_pairs_loss(mu: float, omega_bar: float, dim: int, ratio: float) -> float
 
 def _two_pairs() -> Check:
     cases = [(1.3, 0.4, 1, 0.0), (-0.8, -0.3, 1, 0.4), (2.0, 0.5, 4, 0.4), (0.7, 1.5, 12, 2.0)]
-    exact = [exact_task_loss(mu, omega, d, 1.0, 2, noise=np.sqrt(ratio), rtol=RTOL).value
+    exact = [exact_task_loss(omega, mu, d, 1.0, 2, noise=np.sqrt(ratio), rtol=RTOL).value
              for mu, omega, d, ratio in cases]  # fmt: skip
     return agree("loss at L = 2, four heads, by another integral",
                  [two_pairs_loss(*case) for case in cases], exact, RTOL,
@@ -103,12 +103,12 @@ def _long_contexts(dim: int, factor: float, lengths: tuple[int, ...]) -> list[Ch
     for L in lengths:
         point = closed.limit_weights(dim, 1.0, L, noise=noise)
         known = (dim, 1.0, L)
-        exact.append(exact_task_loss(point.mu, point.omega, *known, noise=noise).value)
-        first.append(closed.long_context_loss(point.mu, point.omega, *known, noise=noise))
+        exact.append(exact_task_loss(point.omega, point.mu, *known, noise=noise).value)
+        first.append(closed.long_context_loss(point.omega, point.mu, *known, noise=noise))
         formula.append(closed.limit_loss(*known, noise=noise))
         small = np.sqrt(0.5 / dim)
-        other.append(exact_task_loss(0.8 / small, small, *known, noise=noise).value)
-        other_first.append(closed.long_context_loss(0.8 / small, small, *known, noise=noise))
+        other.append(exact_task_loss(small, 0.8 / small, *known, noise=noise).value)
+        other_first.append(closed.long_context_loss(small, 0.8 / small, *known, noise=noise))
         row = np.full((1, dim), small), [[0.8 / small]]
         other_formula.append(closed.spectral_loss(*row, *known, noise=noise))
     return [

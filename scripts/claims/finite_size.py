@@ -36,7 +36,7 @@ def exact_at_limit(
     noise = noise_of(factor, dim)
     point = closed.limit_weights(dim, 1.0, length, noise=noise)
     tested = length if test_length is None else test_length
-    return exact_task_loss(point.mu, point.omega, dim, 1.0, tested, noise=noise).value
+    return exact_task_loss(point.omega, point.mu, dim, 1.0, tested, noise=noise).value
 
 
 @claim(
@@ -77,13 +77,13 @@ def in_context_loss(settings: Settings) -> Evidence:
 def some_heads(task: MultiTask) -> tuple[Array, Array]:
     """Three unequal heads over all coordinates, ‖ω‖² = 0.3, with Lemma 2's best read-outs."""
     rng = np.random.default_rng((0, 2))
-    owner = np.repeat(np.arange(task.outputs), task.dimensions)
+    owner = np.repeat(np.arange(task.outputs), task.block_dims)
     omega = rng.uniform(0.2, 1, (3, task.outputs))[:, owner]
     omega *= 1 + 0.3 * rng.standard_normal(omega.shape)
     omega *= np.sqrt(0.3) / np.linalg.norm(omega, axis=1, keepdims=True)
     kernel, columns = np.exp(omega @ omega.T), []
-    factors = closed.noise_factor(np.array(task.dimensions), task.signal, noise=task.noise)
-    for block, dim, factor in zip(task.blocks, task.dimensions, factors, strict=True):
+    factors = closed.noise_factor(np.array(task.block_dims), task.signal, noise=task.noise)
+    for block, dim, factor in zip(task.blocks, task.block_dims, factors, strict=True):
         own = omega[:, block]
         gram = own @ own.T + factor * dim / task.context_length * kernel
         columns.append(np.linalg.solve(gram, own.sum(axis=1)))
@@ -93,9 +93,9 @@ def some_heads(task: MultiTask) -> tuple[Array, Array]:
 def _sampled(settings: Settings) -> Check:
     """Sizes at which terms of order 1/(dL) are seen above the noise, and those of 1/L² are not."""
     length, count = settings.choose((300, 10_000), (1000, 20_000))
-    task = MultiTask((4, 5), length, signal=(0.8, 1.5), noise=0.5)
+    task = MultiTask((4, 5), signal=(0.8, 1.5), context_length=length, noise=0.5)
     omega, mu = some_heads(task)
-    arguments = (omega, mu, np.array(task.dimensions), np.array(task.signal), length)
+    arguments = (omega, mu, np.array(task.block_dims), np.array(task.signal), length)
     sampled = icl_loss_monte_carlo(omega, mu, task, count, rng=settings.seed)
     return within_noise(
         "sampled loss of three heads on two tasks, against Lemma 2 with its terms of order 1/(dL)",
@@ -110,9 +110,9 @@ def _all_read_outs(dims: Array) -> Check:
     norms = np.array([0.3, 0.7, 1.0])
     exact, formula, linear = [], [], []
     for d in dims.tolist():
-        task = MultiTask((d, d, d), 10 * d, signal=(0.5, 1.0, 2.0), noise=noise_of(1.5, d))
+        task = MultiTask((d, d, d), (0.5, 1.0, 2.0), 10 * d, noise=noise_of(1.5, d))
         omega, read = np.sqrt(norms / d), mu * np.sqrt(d)
-        exact.append(exact_loss(read, omega, task).value)
+        exact.append(exact_loss(omega, read, task).value)
         arguments = (np.kron(np.diag(omega), np.ones(d)), read, d, np.array(task.signal), 10 * d)
         formula.append(closed.spectral_loss(*arguments, noise=task.noise))
         linear.append(closed.linear_attention_loss(*arguments, noise=task.noise))
@@ -219,7 +219,7 @@ def _ever_longer() -> list[Check]:
     exact = [exact_at_limit(d, L, 1.0, tested) for tested in lengths]
     point = closed.limit_weights(d, 1.0, L)
     formula = [closed.generalised_loss(d, 1.0, L, tested) for tested in lengths]
-    long = [closed.long_context_loss(point.mu, point.omega, d, 1.0, tested) for tested in lengths]
+    long = [closed.long_context_loss(point.omega, point.mu, d, 1.0, tested) for tested in lengths]
     return [
         shrinks("d = 40, L = 400, L' → ∞", lengths, formula, exact, -1.0,
                 "all that is approximate is of order 1/L'",

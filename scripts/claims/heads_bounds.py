@@ -28,8 +28,8 @@ SPECTRAL = "spectral loss ℓ, i.e. leading order in 1/L and 1/d"
 
 def coordinates(task: MultiTask, extra: int, rng: np.random.Generator) -> Array:
     """Orthonormal columns (d, I + extra): the blocks, each constant, then vectors across them."""
-    blocks = np.repeat(np.eye(task.outputs), task.dimensions, axis=0)
-    blocks /= np.sqrt(np.array(task.dimensions))
+    blocks = np.repeat(np.eye(task.outputs), task.block_dims, axis=0)
+    blocks /= np.sqrt(np.array(task.block_dims))
     rest = rng.standard_normal((task.dimension, extra))
     rest -= blocks @ (blocks.T @ rest)
     return np.hstack([blocks, np.linalg.qr(rest)[0]])
@@ -148,7 +148,7 @@ def _ratios(task: MultiTask, heads: int, count: int, rng: np.random.Generator) -
     omega = random_heads(task, heads, count, rng)
     if heads == 1:
         best = closed.single_head_optimum(*of_task(task), noise=task.noise)
-        near = np.repeat(np.asarray(best.omega), task.dimensions)[None]
+        near = np.repeat(np.asarray(best.omega), task.block_dims)[None]
     else:
         near = built_heads(task, heads, 1e-4, rng)
     return best_losses(np.concatenate([omega, near[None]]), task) / bound(task, heads)
@@ -172,7 +172,7 @@ def _attained(tasks: list[MultiTask], rng: np.random.Generator) -> list[Check]:
         out = []
         for task in tasks:
             best = closed.single_head_optimum(*of_task(task), noise=task.noise)
-            omega = size * np.repeat(np.asarray(best.omega), task.dimensions)
+            omega = size * np.repeat(np.asarray(best.omega), task.block_dims)
             out.append(float(best_losses(omega[None, None], task)[0]) / bound(task, 1))
         return out
 
@@ -219,10 +219,10 @@ def constant_factor(settings: Settings) -> Evidence:
     checks = _flows(settings, rng)
     d, lam, L, sigma = _extremes(settings.choose(2000, 100_000), rng)
     factors = np.array([
-        closed.optimality_ratio(H, d[:, :3], lam[:, :3], L, noise=sigma) for H in (3, 4, 8)
+        closed.optimality_ratio(d[:, :3], lam[:, :3], L, H, noise=sigma) for H in (3, 4, 8)
     ])  # fmt: skip
     long = np.array([1e2, 1e3, 1e4, 1e5])
-    tending = [closed.optimality_ratio(4, [4, 6, 8], 1.0, length) for length in long]
+    tending = [closed.optimality_ratio([4, 6, 8], 1.0, length, 4) for length in long]
 
     def over(factor: float) -> int:
         return int((factors > factor * (1 + 1e-12)).sum())
@@ -260,12 +260,13 @@ def _flows(settings: Settings, rng: np.random.Generator) -> list[Check]:
     """Loss of flows over the least found with as many heads, against the closed form."""
     predicted, measured = [], []
     for n in range(settings.choose(4, 20)):
-        task = MultiTask((2, 3), int(5 * 20 ** rng.uniform()), rng.uniform(0.5, 2.0, 2),
-                         float(rng.choice([0.0, 1.0])))  # fmt: skip
+        task = MultiTask((2, 3), context_length=int(5 * 20 ** rng.uniform()),
+                         signal=rng.uniform(0.5, 2.0, 2),
+                         noise=float(rng.choice([0.0, 1.0])))  # fmt: skip
         heads = 2 + n % 2
         least = search(task, heads, 3, settings.seed).loss
         measured.append(allocated_flow(task, (0, 1), heads) / least)
-        predicted.append(closed.optimality_ratio(heads, *of_task(task), noise=task.noise))
+        predicted.append(closed.optimality_ratio(*of_task(task), heads=heads, noise=task.noise))
     return [agree("loss of flows over the optimum of all heads", predicted, measured, 1e-5,
                   "rtol of the solver, summed over the run")]  # fmt: skip
 
@@ -278,5 +279,5 @@ def _extremes(count: int, rng: np.random.Generator) -> tuple[Array, Array, Array
 
 
 def _separation(tasks: int, groups: tuple[int, ...], heads: int, length: int) -> float:
-    task = MultiTask((4,) * tasks, length)
+    task = MultiTask((4,) * tasks, 1.0, length)
     return search(task, 1, 2, 0).loss / allocated_flow(task, groups, heads)

@@ -40,7 +40,7 @@ from numerics.softmax.spectral import SpectralSystem, spectral_flow
 
 Array = np.ndarray
 CASES = {"Fig. 1": (FIG1, 3), "two tasks, noise, 4 heads": (UNEQUAL, 4)}
-THREE = MultiTask((2, 2, 2), context_length=20)
+THREE = MultiTask((2, 2, 2), 1.0, context_length=20)
 
 
 def limit_state(system: SpectralSystem, factor: float = 1.0) -> Array:
@@ -61,7 +61,7 @@ def escape_rates(system: SpectralSystem) -> Array:
     """g_i of every task, H − 1 times each, descending."""
     task = system.task
     rates = closed.limit_escape_rate(
-        np.array(task.dimensions), task.signal, task.context_length, noise=task.noise
+        np.array(task.block_dims), task.signal, task.context_length, noise=task.noise
     )
     return np.sort(np.repeat(rates, system.model.heads - 1))[::-1]
 
@@ -93,7 +93,7 @@ def limit_point(settings: Settings) -> Evidence:
         run = left_run(settings.choose(1e5, 1e6), settings.seed)
         shown = run.t > 1
         ax.plot(run.t[shown], run.loss[shown], color=style.MEASURED, label="flow, o ≠ v by 1 %")
-        ends = [closed.limit_loss(THREE.dimensions, 1.0, 20), lowest(THREE)]
+        ends = [closed.limit_loss(THREE.block_dims, 1.0, 20), lowest(THREE)]
         style.plateau_lines(ax, ends, "limit of [S], least loss of 3 heads")
         ax.set_xscale("log")
         ax.set_xlabel("training time of dθ/dt = −∂ℓ/∂θ")
@@ -123,7 +123,7 @@ def _at_the_point(name: str, system: SpectralSystem) -> list[Check]:
         return np.asarray(-result.eigenvalues[: len(rates)])
 
     loss = closed.limit_loss(
-        np.array(task.dimensions), task.signal, task.context_length, noise=task.noise
+        np.array(task.block_dims), task.signal, task.context_length, noise=task.noise
     )
     ways, free = model.tasks * (model.heads - 1), model.dimension * (model.heads - 1)
     return [
@@ -208,7 +208,7 @@ def _long_after(settings: Settings) -> list[Check]:
     zero_sum = [
         np.abs(part.sum(axis=1)).max() / np.abs(part).max() for part in (mu[-1:], omega[-1:])
     ]
-    first = closed.limit_loss(np.array(THREE.dimensions), 1.0, THREE.context_length)
+    first = closed.limit_loss(np.array(THREE.block_dims), 1.0, THREE.context_length)
     return [
         agree("loss long after leaving, against the least of 3 heads", lowest(THREE),
               run.loss[-1], 2 * slope * a[-1] / lowest(THREE), "twice the next order, ℓ'a",
@@ -246,7 +246,7 @@ def lowest(task: MultiTask) -> float:
     """The least loss of H = I heads, approached as ω → 0."""
     return float(
         closed.lower_bound(
-            task.outputs, np.array(task.dimensions), task.signal, task.context_length,
+            np.array(task.block_dims), task.signal, task.context_length, task.outputs,
             noise=task.noise,
         )
     )  # fmt: skip
@@ -254,7 +254,7 @@ def lowest(task: MultiTask) -> float:
 
 def slow_rates(task: MultiTask) -> tuple[float, float]:
     """dℓ/da and the rate of a^{−3/2}, for H = I equal tasks with λ = 1."""
-    H, d = task.outputs, task.dimensions[0]
+    H, d = task.outputs, task.block_dims[0]
     c, share = d / task.context_length, (H - 1) / H
     slope = H * d * c * share * (H - 2) / (2 * (H - 1) * (c + share) ** 2)
     kappa = 2 * share / (c + share) * np.sqrt(d * share)

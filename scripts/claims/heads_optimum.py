@@ -52,20 +52,20 @@ def random_task(rng: np.random.Generator, tasks: int) -> MultiTask:
     )
 
 
-def of_task(task: MultiTask) -> tuple[Any, ...]:
+def of_task(task: MultiTask) -> tuple[Any, Any, int]:
     """The task as the closed forms take it; the noise goes by name."""
-    return np.array(task.dimensions), np.asarray(task.signal), task.context_length
+    return np.array(task.block_dims), np.asarray(task.signal), task.context_length
 
 
 def bound(task: MultiTask, heads: int) -> float:
     """The closed form of the least loss."""
-    return float(closed.lower_bound(heads, *of_task(task), noise=task.noise))
+    return float(closed.lower_bound(*of_task(task), heads=heads, noise=task.noise))
 
 
 def search(task: MultiTask, heads: int, starts: int, seed: int) -> HeadsOptimum:
     """The least loss found."""
     return optimal_heads(
-        task.dimensions, task.signal, task.context_length,
+        task.block_dims, task.signal, task.context_length,
         heads=heads, noise=task.noise, starts=starts, rng=seed,
     )  # fmt: skip
 
@@ -73,7 +73,7 @@ def search(task: MultiTask, heads: int, starts: int, seed: int) -> HeadsOptimum:
 def best_losses(omega: Array, task: MultiTask) -> Array:
     """ℓ of heads ω (n, H, d) with the best μ for each."""
     kernel = np.exp(omega @ omega.swapaxes(-1, -2))
-    c = np.asarray(task.noise_factor) * task.dimensions / task.context_length
+    c = np.asarray(task.noise_factor) * task.block_dims / task.context_length
     mu = np.empty((*omega.shape[:-1], task.outputs))
     for i, block in enumerate(task.blocks):
         part = omega[..., block]
@@ -139,12 +139,12 @@ def _conditions(tasks: list[MultiTask], best: list[Any]) -> list[Check]:
     def slopes(factor: float) -> list[float]:
         out = []
         for task, one in zip(tasks, best, strict=True):
-            omega = np.repeat(np.asarray(one.omega), task.dimensions)[None]
+            omega = np.repeat(np.asarray(one.omega), task.block_dims)[None]
             parts = heads_system(task, 1).combined_velocity(
                 omega, factor * np.asarray(one.mu)[None]
             )
             # Against λ_i d_i, the size of what cancels in either.
-            size = float(np.max(np.asarray(task.signal) * task.dimensions))
+            size = float(np.max(np.asarray(task.signal) * task.block_dims))
             out.append(float(max(np.abs(part).max() for part in parts)) / size)
         return out
 
@@ -153,8 +153,8 @@ def _conditions(tasks: list[MultiTask], best: list[Any]) -> list[Check]:
     def levels(allocations: list[Array]) -> tuple[Array, int]:
         wet, above = [], 0
         for task, nu, filled in zip(tasks, allocations, water, strict=True):
-            c = np.asarray(task.noise_factor) * task.dimensions / task.context_length
-            saved = np.asarray(task.signal) * task.dimensions * c / (c + nu) ** 2
+            c = np.asarray(task.noise_factor) * task.block_dims / task.context_length
+            saved = np.asarray(task.signal) * task.block_dims * c / (c + nu) ** 2
             level = saved[filled > 0].max()
             wet.extend(saved[filled > 0] / level)
             above += int((saved[filled == 0] > level * (1 + FOUND)).sum())

@@ -31,14 +31,14 @@ from numerics.softmax.optimum import exact_optimum
 from numerics.softmax.spectral import PAPER_TAU, SpectralSystem, spectral_flow
 
 Array = np.ndarray
-FIG1 = MultiTask((10, 10, 10), context_length=100)  # [S] Fig. 1: H = 3, d_e = 30
-UNEQUAL = MultiTask((4, 6), context_length=60, signal=(1.0, 0.8), noise=0.5)
+FIG1 = MultiTask((10, 10, 10), 1.0, context_length=100)  # [S] Fig. 1: H = 3, d_e = 30
+UNEQUAL = MultiTask((4, 6), signal=(1.0, 0.8), context_length=60, noise=0.5)
 SHARE = 0.1
 
 
 def heads_system(task: MultiTask, heads: int | None = None) -> SpectralSystem:
     """The task's spectral system, by default with a head for each task; d_e = d."""
-    model = SpectralAttention(heads or task.outputs, task.dimensions, task.dimension)
+    model = SpectralAttention(task.block_dims, heads or task.outputs, task.dimension)
     return SpectralSystem(model, task)
 
 
@@ -119,7 +119,7 @@ class Sampled:
     @property
     def emergence(self) -> tuple[float, float]:
         """Mean over tasks of the time at which ω̄ is half its limit: the flow's, the layer's."""
-        half = -0.5 / np.sqrt(np.array(self.task.dimensions))
+        half = -0.5 / np.sqrt(np.array(self.task.block_dims))
         flow = self.flow.own(self.flow.weights[0])
         times = [
             [crossing_times(t, -curves[:, i], [level])[0] for i, level in enumerate(half)]
@@ -136,7 +136,7 @@ def train_layer(
     A step of rate η lasts η in [S]'s time, `PAPER_TAU` times the run's own.
     """
     model = heads_system(task).model
-    layer = MultiTaskLayer(task.dimension, task.outputs, model.heads, model.embedding)
+    layer = MultiTaskLayer(task.dimension, task.outputs, model.heads, model.embedding_dim)
     start = model.leading_weights(omega, 0.5, 1.0)
     run = train(
         FreshBatches(layer, task, batch), layer.embed(*model.unpack(start)), steps, rate,
@@ -155,7 +155,7 @@ def sampled(full: bool, seed: int) -> Sampled:
     if full:
         task, omega, rate, steps, batch = FIG1, 0.01, 0.005, 2400, 128
     else:
-        task, omega, rate, steps, batch = MultiTask((3, 3), 20), 0.05, 0.02, 375, 256
+        task, omega, rate, steps, batch = MultiTask((3, 3), 1.0, 20), 0.05, 0.02, 375, 256
 
     def slower(step: int) -> float:
         return rate if step < 2 * steps // 3 else rate / 10
@@ -212,7 +212,7 @@ def three_phases(settings: Settings) -> Evidence:
     def draw(ax: Any) -> None:
         shown = sampled(settings.full, settings.seed)
         own = shown.flow.own(shown.flow.weights[0])
-        root = np.sqrt(np.array(shown.task.dimensions))
+        root = np.sqrt(np.array(shown.task.block_dims))
         style.measured(ax, shown.t, shown.flow.own(shown.omega) * root, alpha=0.6)
         ax.plot(shown.flow.run.t, own * root, color=style.OVER, lw=1.2, ls=style.DASHES)
         ax.plot([], [], color=style.PALE, lw=3.2, label="whole layer on samples")
@@ -226,9 +226,9 @@ def three_phases(settings: Settings) -> Evidence:
     predicted, measured = case.emergence
     note = (
         f"Fig. 1: warm-up until {warm.mean():.2f}, emergence until {risen.mean():.2f}; whole layer "
-        f"on samples (d_i = {case.task.dimensions[0]}): emergence at {measured:.2f}, "
+        f"on samples (d_i = {case.task.block_dims[0]}): emergence at {measured:.2f}, "
         f"not {predicted:.2f}, plateau {case.plateau:.3f} where leading order has "
-        f"{float(closed.limit_loss(case.task.dimensions, 1.0, case.task.context_length)):.3f}"
+        f"{float(closed.limit_loss(case.task.block_dims, 1.0, case.task.context_length)):.3f}"
     )
     return Evidence(checks, draw, note)
 
@@ -264,10 +264,10 @@ def _on_samples(settings: Settings) -> list[Check]:
     """Time of emergence and plateau of the whole layer against the flow, to leading order."""
     case = sampled(settings.full, settings.seed)
     predicted, measured = case.emergence
-    d, L = case.task.dimensions[0], case.task.context_length
-    limit = float(closed.limit_loss(case.task.dimensions, 1.0, L))
+    d, L = case.task.block_dims[0], case.task.context_length
+    limit = float(closed.limit_loss(case.task.block_dims, 1.0, L))
     # The exact optimum of heads on their tasks, and what the flow itself has left at that time.
-    exact = sum(exact_optimum(size, 1.0, L).loss for size in case.task.dimensions)
+    exact = sum(exact_optimum(size, 1.0, L).loss for size in case.task.block_dims)
     expected = exact + float(case.flow.run.loss[-1]) - limit
     ends = [int(h) for h in (case.omega[-1] * case.mu[-1]).argmax(axis=0)]
     return [

@@ -26,7 +26,7 @@ from numerics.softmax.reduced import ReducedHead, ReducedRun
 from numerics.softmax.spectral import spectral_flow
 
 Array = np.ndarray
-FIG3 = ReducedHead(block_dim=10, embedding=30, context_length=100)  # [S] Fig. 3: λ = φ = 1
+FIG3 = ReducedHead(10, 1.0, 100, embedding_dim=30)  # [S] Fig. 3: λ = φ = 1
 START = (0.01, 1.0)  # (ω̄, μ)
 
 
@@ -77,8 +77,8 @@ def reduced_equations(settings: Settings) -> Evidence:
 def _same_velocity(settings: Settings) -> list[Check]:
     """One head alone, all entries alike: the spectral system, the reduced one and the formulas."""
     rng = np.random.default_rng(settings.seed)
-    task = MultiTask((4,), 30, 0.7, noise=0.5)
-    system, head = heads_system(task), ReducedHead(4, 4, 30, 0.7, 0.5)
+    task = MultiTask((4,), 0.7, 30, noise=0.5)
+    system, head = heads_system(task), ReducedHead(4, 0.7, 30, 4, noise=0.5)
     rows = []
     for omega, mu in rng.uniform(0.1, 0.9, (20, 2)):
         theta = system.model.balanced(np.full((1, 4), omega), [[mu]])
@@ -120,17 +120,17 @@ def _warm_up(settings: Settings) -> list[Check]:
     """Conservation at the order 1/L, and the logistic at the order μω̄."""
     lengths = [10**k for k in range(4, settings.choose(7, 9))]
     end = 0.9 * float(closed.blow_up_time(*START, 10, 1.0, 30))
-    kept = closed.warmup_invariant(*START, 10, 30)
+    kept = closed.warmup_invariant(*START, 10, 1.0, np.inf, 30)
     left = []
     for length in lengths:
-        run = two_variables(ReducedHead(10, 30, length), *START, end)
-        left.append(closed.warmup_invariant(run.omega[-1], run.mu[-1], 10, 30))
+        run = two_variables(ReducedHead(10, 1.0, length, 30), *START, end)
+        left.append(closed.warmup_invariant(run.omega[-1], run.mu[-1], 10, 1.0, np.inf, 30))
     scales = np.geomspace(0.3, 0.003, settings.choose(3, 5))
     predicted, measured = [], []
     for scale in scales:
         omega, mu = scale * START[0], scale * START[1]
         duration = 0.5 * float(closed.blow_up_time(omega, mu, 10, 1.0, 30))
-        run = two_variables(ReducedHead(10, 30, 10**12), omega, mu, duration)
+        run = two_variables(ReducedHead(10, 1.0, 10**12, 30), omega, mu, duration)
         course = closed.warmup_time_course(run.t, omega, mu, 10, 1.0, 30)
         predicted.append(np.concatenate([course.omega * 50, course.mu]))
         measured.append(np.concatenate([run.omega * 50, run.mu]))
@@ -147,7 +147,7 @@ def _emergence(settings: Settings) -> Check:
     widths = [300 * 10**k for k in range(settings.choose(4, 6))]
     predicted, measured = [], []
     for width in widths:
-        head = ReducedHead(10, width, 100)
+        head = ReducedHead(10, 1.0, 100, width)
         duration = 20.0 * np.sqrt(width / 30)
         full = two_variables(head, 0.05, float(head.equilibrium(0.05)), duration)
         slow = head.emergence(0.05, duration, times=full.t)

@@ -115,20 +115,20 @@ def white_time_course(settings: Settings) -> Evidence:
     share = np.array([0.6, 0.8]) * w
     aligned = model.pack(share, share[:, None, None] * np.eye(4) / 2.0)
     run = gradient_flow(model, population_moments(task), aligned, 8.0, rtol=1e-11, atol=1e-15)
-    sigma = analytic.white_time_course(run.t, 4, CONTEXT, w)
+    sigma = analytic.white_time_course(run.t, w, 4, CONTEXT)
     scales = [3e-2, 1e-2, 3e-3, 1e-3]
     random = [white_run(scale, settings.seed) for scale in scales]
     levels = np.linspace(0.1, 0.9, 9)
-    end = float(analytic.white_loss_curve(12.0, 4, CONTEXT, 1e-2))
+    end = float(analytic.white_loss_curve(12.0, 1e-2, 4, CONTEXT))
     predicted, measured = [], []
     for flow, norm in random:
         predicted.append(4.0 + levels * (end - 4.0))
         times = crossing_times(flow.t, flow.loss, predicted[-1], loss_rate=flow.loss_rate)
-        measured.append(analytic.white_loss_curve(times, 4, CONTEXT, norm))
+        measured.append(analytic.white_loss_curve(times, norm, 4, CONTEXT))
     checks = [
         agree("σ(t) from aligned weights", sigma, np.trace(run.matrices, axis1=1, axis2=2) / 4,
               1e-8, "rtol 1e-11, amplified by the growth 1/w² of σ's error before the drop"),
-        agree("loss from aligned weights", analytic.white_loss_curve(run.t, 4, CONTEXT, w),
+        agree("loss from aligned weights", analytic.white_loss_curve(run.t, w, 4, CONTEXT),
               run.loss, 1e-8, "as above"),
         shrinks("loss from random weights", scales, predicted, measured, 1.0,
                 "the part of the weights that does not grow stays of order w_init"),
@@ -138,7 +138,7 @@ def white_time_course(settings: Settings) -> Evidence:
         for flow, norm in random:
             t = np.linspace(0, 7, 300)
             ax.plot(flow.t, flow.loss, color=style.MEASURED, lw=2.2, alpha=0.5)
-            ax.plot(t, analytic.white_loss_curve(t, 4, CONTEXT, norm), color=style.PREDICTED,
+            ax.plot(t, analytic.white_loss_curve(t, norm, 4, CONTEXT), color=style.PREDICTED,
                     lw=0.9, ls="--")  # fmt: skip
         ax.set_xlim(0, 7)
         ax.set_title("flow (solid), Eq. 10 (dashed), four initial scales", loc="left")
@@ -164,14 +164,14 @@ def escape(settings: Settings) -> Evidence:
     final = matrix_loss(moments, minimiser(moments))
     times, drops = [], []
     for scale in scales:
-        duration = 1.5 * float(analytic.escape_time(eigenvalues, scale)) + 200
+        duration = 1.5 * float(analytic.escape_time(scale, eigenvalues)) + 200
         run = gradient_flow(model, moments, scale * direction, duration, rtol=1e-10, atol=1e-16)
         middle = (run.loss[0] + final) / 2
         times.append(crossing_times(run.t, run.loss, [middle], loss_rate=run.loss_rate)[0])
         drops.append(_drops(run))
     slopes = np.diff(times) / np.diff(np.log(1 / scales))
     rate = 1 / analytic.escape_rate(eigenvalues)
-    formula = analytic.escape_time(eigenvalues, scales)
+    formula = analytic.escape_time(scales, eigenvalues)
     checks = [
         agree("dt/d ln(1/w_init) of the escape time", np.full(len(slopes), rate), slopes,
               1e-2 / np.log(10), "O(w_init), 1e-2 at the first rung, over its ln 10"),

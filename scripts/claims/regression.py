@@ -37,7 +37,7 @@ def flow_risk(gamma: Any, snr: float = 1.0) -> Any:
 def heads_risk(heads: int, gamma: Any, snr: float = 1.0, tasks: int = TASKS) -> Array:
     """Lower bound of H heads on equal tasks, over the signal energy."""
     dims = np.repeat(np.atleast_1d(gamma)[:, None], tasks, axis=1)
-    loss = closed.lower_bound(heads, dims, 1 / dims, 1, noise=float(np.sqrt(1 / snr)))
+    loss = closed.lower_bound(dims, 1 / dims, 1, heads, noise=float(np.sqrt(1 / snr)))
     return np.asarray(loss) / tasks
 
 
@@ -47,10 +47,10 @@ def sampled(
     """Risk of Bayes, or of ridge at a penalty, at d = `dim`, L = d/γ, and its standard error."""
     signal, length = 1 / dim, round(dim / gamma)
     noise = float(np.sqrt(1 / snr))
-    options: Any = {"noise": noise, "samples": samples, "rng": seed}
+    options: Any = {"noise": noise, "count": samples, "rng": seed}
     if isinstance(kind, str):
         return bayes_risk_monte_carlo(dim, signal, length, **options)
-    return ridge_risk_monte_carlo(dim, signal, length, ridge=kind, **options)
+    return ridge_risk_monte_carlo(dim, signal, length, penalty=kind, **options)
 
 
 def exact_flow_risk(dim: int, gamma: float, snr: float = 1.0) -> float:
@@ -58,7 +58,7 @@ def exact_flow_risk(dim: int, gamma: float, snr: float = 1.0) -> float:
     noise, length = float(np.sqrt(1 / snr)), round(dim / gamma)
     at = closed.limit_weights(dim, 1 / dim, length, noise=noise)
     mu, omega = float(at.mu), float(at.omega)
-    return exact_task_loss(mu, omega, dim, 1 / dim, length, noise=noise).value
+    return exact_task_loss(omega, mu, dim, 1 / dim, length, noise=noise).value
 
 
 def best_single(gamma: float, dim: int = 8, snr: float = 1.0) -> float:
@@ -249,7 +249,7 @@ def _unequal(settings: Settings) -> Check:
         energy = signal * dims
         snr = energy / task.noise**2 if task.noise else np.full(len(dims), np.inf)
         risk = float(np.sum(energy * np.asarray(closed.bayes_risk(dims / L, snr))))
-        bound = closed.lower_bound(task.outputs + 1, *of_task(task), noise=task.noise)
+        bound = closed.lower_bound(*of_task(task), heads=task.outputs + 1, noise=task.noise)
         ratios.append(float(bound) / risk if risk > 0 else np.inf)
 
     def below(factor: float) -> int:

@@ -160,7 +160,7 @@ def components_in_context(settings: Settings) -> Evidence:
     s = sample_sequences(task, 500, rng=settings.seed)
     predicted = np.array(
         [
-            analytic.principal_component_prediction(s.beta, s.query, task.covariance, CONTEXT, m)
+            analytic.principal_component_prediction(m, s.beta, s.query, task.covariance, CONTEXT)
             for m in range(1, 5)
         ]
     )
@@ -200,7 +200,7 @@ def _long_context(
     limit = np.sum((s.w @ basis[:, :2]) * (s.query @ basis[:, :2]), axis=1)
     wrong = np.sum((s.w @ basis[:, :1]) * (s.query @ basis[:, :1]), axis=1)
     M = analytic.in_context_weights(2, EIGENVALUES, basis, N)
-    return limit, wrong, np.asarray(analytic.predict(s.beta, s.query, M))
+    return limit, wrong, np.asarray(analytic.predict(M, s.beta, s.query))
 
 
 @claim(

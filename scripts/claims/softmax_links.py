@@ -38,7 +38,7 @@ from numerics import (
 )
 
 Array = np.ndarray
-SMALL = MultiTask((4, 6), context_length=20, signal=(1.0, 0.5), noise=0.5)
+SMALL = MultiTask((4, 6), signal=(1.0, 0.5), context_length=20, noise=0.5)
 
 
 def linear_task(task: MultiTask, i: int, length: int) -> LinearTask:
@@ -94,10 +94,10 @@ def _kernel_is_linear(rng: np.random.Generator) -> Check:
     """[S]'s loss with e^x replaced by 1 + x, against [L]'s at N = L and the two terms between."""
     predicted, measured = [], []
     signal, L = np.asarray(SMALL.signal), SMALL.context_length
-    power = signal * SMALL.dimensions + SMALL.noise**2
+    power = signal * SMALL.block_dims + SMALL.noise**2
     for _ in range(20):
         omega, mu = rng.standard_normal((3, SMALL.dimension)), rng.standard_normal((3, 2))
-        own = np.sum(mu[:, np.repeat([0, 1], SMALL.dimensions)] * omega, axis=0) ** 2
+        own = np.sum(mu[:, np.repeat([0, 1], SMALL.block_dims)] * omega, axis=0) ** 2
         shares = np.array([own[block].sum() for block in SMALL.blocks])
         between = (power * mu.sum(axis=0) ** 2 - signal * shares) / L
         measured.append(float((linear_losses(omega, mu, SMALL, L, 1.0) + between).sum()))
@@ -126,7 +126,7 @@ def _never_above(rng: np.random.Generator) -> Check:
 def _orders(omega: Array, mu: Array) -> list[Check]:
     """ℓ less the linearised loss at (εω, μ/ε), over ε², and over ε⁴ for heads in pairs ±."""
     system = heads_system(SMALL, 4)
-    weight = np.asarray(SMALL.signal) * SMALL.dimensions * SMALL.noise_factor / SMALL.context_length
+    weight = np.asarray(SMALL.signal) * SMALL.block_dims * SMALL.noise_factor / SMALL.context_length
     pairs = np.concatenate([omega[:2], -omega[:2]]), np.concatenate([mu[:2], -mu[:2]])
     checks = []
     for name, (w, m), power in (("zero-sum μ", (omega, mu), 2), ("pairs ±(ω, μ)", pairs, 4)):
@@ -156,16 +156,16 @@ def least_loss(task: MultiTask, length: int) -> float:
 
 def _least_losses() -> list[Check]:
     """The bound for H > I against [L]'s minimum at N = L, and their approach as d grows."""
-    task, sizes = MultiTask((4, 6), 20, 0.5, 0.5), np.array([5, 20, 80, 160])
+    task, sizes = MultiTask((4, 6), 0.5, 20, noise=0.5), np.array([5, 20, 80, 160])
     with_one_more = closed.lower_bound(
-        3, [4, 6], 0.5, 20, noise=float(np.sqrt(task.noise**2 + 0.5))
+        [4, 6], 0.5, 20, 3, noise=float(np.sqrt(task.noise**2 + 0.5))
     )
-    ladder = [MultiTask((int(d), int(2 * d)), int(4 * d)) for d in sizes]
+    ladder = [MultiTask((int(d), int(2 * d)), 1.0, int(4 * d)) for d in sizes]
     return [
         agree("bound for H > I with λ added to σ², against [L]'s minimum at N = L", with_one_more,
               least_loss(task, 20), 1e-13, "rounding"),
         shrinks("bound for H > I against [L]'s minimum as d grows, d/L fixed", sizes,
-                [closed.lower_bound(3, *of_task(t)) for t in ladder],
+                [closed.lower_bound(*of_task(t), heads=3) for t in ladder],
                 [least_loss(t, t.context_length) for t in ladder], -1.0, "a share 1/d_i of c_i"),
     ]  # fmt: skip
 
@@ -185,7 +185,7 @@ def _whole_heads(settings: Settings, sizes: Array) -> tuple[list[Check], Array]:
         return icl_loss_monte_carlo(eps * unit, (mu + shift * eps) / eps, task, samples,
                                     rng=(seed, 110), chunk=500)  # fmt: skip
 
-    power = np.asarray(task.signal) * task.dimensions + task.noise**2
+    power = np.asarray(task.signal) * task.block_dims + task.noise**2
     least = np.array([
         float(matrix_loss(population_moments(linear_task(task, i, L - 1)), best[i]))
         for i in range(2)
@@ -193,7 +193,7 @@ def _whole_heads(settings: Settings, sizes: Array) -> tuple[list[Check], Array]:
     limit, shifted = drawn(1e-3), drawn(1e-3, 1.0)
     # The loss is even in ε, as q and −q have one law; on the same draws, the mean of both signs.
     losses = np.array([(drawn(e).task_mean + drawn(-e).task_mean) / 2 for e in sizes.tolist()])
-    without = np.asarray(closed.lower_bound(3, *of_task(task), noise=task.noise))
+    without = np.asarray(closed.lower_bound(*of_task(task), heads=3, noise=task.noise))
     extra = power * 9 / L
     return [
         within_noise("softmax heads with ‖ω^h‖ = 1e-3: loss, against [L]'s minimum at N = L − 1",

@@ -27,6 +27,7 @@ Array = NDArray[Any]
 HEADS = (1, 2, 4, 7, 11)
 FIG5 = ("ridge 0.05", "ridge 5", "best single head", "flow, H ≥ I", "Bayes")
 COLOURS = (style.PREDICTED, "#CC79A7", style.QUIET, style.MEASURED, style.OTHER)
+LINES = ("-", (0, (6, 1.5, 1, 1.5)), (0, (1, 1.2)), "-", (0, (5, 1.5)))  # told apart in grey too
 GAMMA = Names("d_over_L", "loss_over_energy")
 READING = "I = 10, λ = σ² = 1: λ read as signal energy of a task, φ = 2"
 
@@ -99,7 +100,8 @@ def draw_bounds(result: Curves) -> Figure:
         if name in result.points:
             ax.plot(result.at, result.points[name], "o", ms=4, mfc="none", color=colour)
     ax.plot([], [], "o", ms=4, mfc="none", color=style.SHADES[1], label="least loss found, d̄ = 4")
-    _with_errors(ax, result, "Bayes", style.PREDICTED, "Bayes (MMSE)", "Bayes, sampled, d̄ = 40")
+    _with_errors(ax, result, "Bayes", style.PREDICTED, LINES[-1], "Bayes (MMSE)",
+                 "Bayes, sampled, d̄ = 40")  # fmt: skip
     _axes(ax)
     ax.set_ylim(0, 1.02)
     fig.legend(loc="outside lower center", ncols=2)
@@ -109,12 +111,12 @@ def draw_bounds(result: Curves) -> Figure:
 def draw_losses(result: Curves) -> Figure:
     """Ridge with its peak, and what softmax attention keeps."""
     fig, ax = style.figure(4.8, 3.7)
-    for name, colour in zip(FIG5, COLOURS, strict=True):
+    for name, colour, line in zip(FIG5, COLOURS, LINES, strict=True):
         label = name.replace("ridge", "ridge, penalty")
         if name in result.errors:
-            _with_errors(ax, result, name, colour, label, None)
+            _with_errors(ax, result, name, colour, line, label, None)
             continue
-        ax.plot(result.grid, result.lines[name], color=colour, label=label)
+        ax.plot(result.grid, result.lines[name], color=colour, ls=line, label=label)
         if name in result.points:
             ax.plot(result.at, result.points[name], "s", ms=4, mfc="none", color=colour)
     ax.plot([], [], "o", ms=4, color="black", mfc="none", label="sampled, d̄ = 40")
@@ -127,10 +129,10 @@ def draw_losses(result: Curves) -> Figure:
 
 
 def _with_errors(
-    ax: Axes, result: Curves, name: str, colour: str, label: str, points: str | None
+    ax: Axes, result: Curves, name: str, colour: str, line: Any, label: str, points: str | None
 ) -> None:
-    ax.plot(result.grid, result.lines[name], color=colour, label=label)
-    ax.errorbar(result.at, result.points[name], result.errors[name], fmt="o", ms=4, mfc="none",
+    ax.plot(result.grid, result.lines[name], color=colour, ls=line, label=label)
+    ax.errorbar(result.at, result.points[name], result.errors[name], fmt="o", ms=4, mfc="white",
                 color=colour, lw=0.9, label=points)  # fmt: skip
 
 

@@ -105,7 +105,7 @@ def draw(result: Result) -> Figure:
 
 def _over_time(ax: Axes, curves: tuple[Curve, ...]) -> None:
     looks = [(style.PALE, 4.5, "-"), (style.SHADES[0], 1.2, "-"), (style.OTHER, 1.6, "-"),
-             (style.QUIET, 1.6, "-")]  # fmt: skip
+             (style.QUIET, 1.6, (0, (1, 1)))]  # fmt: skip
     for curve, (colour, width, line) in zip(curves, looks, strict=True):
         label = f"{name(curve.lengths)}: 1/E[1/N] = {effective(curve.lengths):g}"
         ax.plot(curve.t, curve.loss, color=colour, lw=width, ls=line, label=label)

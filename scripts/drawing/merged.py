@@ -139,7 +139,7 @@ def _course(model: MergedAttention, direction: Array, norm: float) -> Course:
     growing = np.linalg.norm(v + np.trace(U, axis1=1, axis2=2) / 2.0) / 2.0
     moments, t = population_moments(LinearTask(np.eye(4), CONTEXT)), np.linspace(0, END, 321)
     run = gradient_flow(model, moments, norm / growing * direction, END, times=t, rtol=1e-9)
-    predicted = np.asarray(analytic.white_loss_curve(t, 4, CONTEXT, norm))
+    predicted = np.asarray(analytic.white_loss_curve(t, norm, 4, CONTEXT))
     return Course(norm, t, run.loss, predicted)
 
 

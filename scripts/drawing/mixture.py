@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 LAWS = ("training", "in context", "in weights")
 COLOURS = (style.QUIET, style.MEASURED, style.OTHER)
+MARKERS = ("o", "s", "^")
 SHOWN = (0.0, 0.3, 1.0)
 
 
@@ -108,6 +109,10 @@ def _over_time(ax: Axes, curves: Curves) -> None:
         ax.plot(curves.t, curves.losses[i], color=colour, lw=3.2 if i == 0 else 1.4,
                 alpha=0.5 if i == 0 else 1.0)  # fmt: skip
         edges = [curves.t[1], *curves.drops, curves.t[-1]]
+        # Two of the three may coincide, and grey paper shows no colour: marks at both ends.
+        ends = np.array([0.3 * curves.drops[0], 3 * curves.drops[-1]]) * (1.0, 0.75, 1.33)[i]
+        ax.plot(ends, np.interp(ends, curves.t, curves.losses[i]), MARKERS[i], ms=5, color=colour,
+                zorder=4)  # fmt: skip
         for m, height in enumerate(curves.predicted[i]):
             style.predicted(ax, edges[m : m + 2], [height, height])
     style.loss_axes(ax, log_time=True)
@@ -118,8 +123,8 @@ def _over_time(ax: Axes, curves: Curves) -> None:
 def _finals(ax: Axes, result: Mixtures) -> None:
     for i, (law, colour) in enumerate(zip(LAWS, COLOURS, strict=True)):
         style.predicted(ax, result.grid, result.line[i], label="predicted" if i == 0 else None)
-        ax.plot(result.shares, result.finals[i], "o", ms=5, color=colour, zorder=3, alpha=0.8,
-                label=f"{law}, gradient flow")  # fmt: skip
+        ax.plot(result.shares, result.finals[i], MARKERS[i], ms=5, color=colour, zorder=3,
+                alpha=0.8, label=f"{law}, gradient flow")  # fmt: skip
     ax.plot(result.layer_shares, result.layer_finals, "x", ms=6, mew=1.6, color="black", zorder=4,
             label="training, whole layer on +w0, sampled")  # fmt: skip
     ax.plot([0], [result.stored], "_", ms=14, mew=1.4, color=style.OVER, zorder=5,

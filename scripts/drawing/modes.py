@@ -159,7 +159,7 @@ def _value_weights(ax: Axes, values: Values) -> None:
         style.measured(ax, values.t, values.v[:, d], color=shades[d],
                        label="gradient flow" if d == 0 else None)  # fmt: skip
         style.predicted(ax, *fit, label="Eq. 21, shifted in time" if d == 0 else None)
-        ax.annotate(f"$v_{d + 1}$", (values.t[-1], values.v[-1, d]), xytext=(3, d - 3),
+        ax.annotate(f"$v_{d + 1}$", (values.t[-1], values.v[-1, d]), xytext=(3, min(5 * d - 6, 1)),
                     textcoords="offset points", va="center", annotation_clip=False)  # fmt: skip
     ax.set_xscale("log")
     ax.set_xlim(100, values.t[-1])

@@ -45,7 +45,7 @@ class Reduced:
 
 def compute(settings: Settings) -> Reduced:
     """[S] Fig. 3: d_i = 10, d_e = 30, L = 100, φ = λ = 1, from (ω̄, μ) = (0.01, 1)."""
-    head = ReducedHead(BLOCK, EMBEDDING, LENGTH)
+    head = ReducedHead(BLOCK, 1.0, LENGTH, EMBEDDING)
     t = np.linspace(0, END, 1201)
     flow = head.flow(*START, END, times=t)
     behind = (flow.mu < head.equilibrium(flow.omega)) | (t < 0.5)
@@ -56,8 +56,8 @@ def compute(settings: Settings) -> Reduced:
     warm = closed.warmup_time_course(early, *START, BLOCK, 1.0, EMBEDDING)
     moved = {}
     for power in (2, 4) if settings.quick else (2, 3, 4, 5):
-        part = ReducedHead(BLOCK, EMBEDDING, 10**power).flow(*START, 0.95 * blow_up)
-        kept = closed.warmup_invariant(part.omega, part.mu, BLOCK, EMBEDDING)
+        part = ReducedHead(BLOCK, 1.0, 10**power, EMBEDDING).flow(*START, 0.95 * blow_up)
+        kept = closed.warmup_invariant(part.omega, part.mu, BLOCK, 1.0, np.inf, EMBEDDING)
         moved[10**power] = part.t / blow_up, np.abs(kept / kept[0] - 1)
     limit = closed.limit_weights(BLOCK, 1.0, LENGTH)
     return Reduced(
@@ -104,7 +104,7 @@ def _course(ax: Axes, result: Reduced, which: int) -> None:
     top = 1.15 * float(max(curve.max() for curve in curves))
     shown = result.warm[1 + which] < top
     style.predicted(ax, result.warm[0][shown], result.warm[1 + which][shown],
-                    color=style.OTHER, label="warm-up: logistic")  # fmt: skip
+                    color=style.OTHER, ls=":", lw=1.8, label="warm-up: logistic")  # fmt: skip
     style.predicted(ax, t, curves[1], label="emergence: one equation")
     ax.axhline(result.limit[which], color=style.QUIET, lw=0.8, zorder=0, label="limit")
     ax.set_xlim(0, END)

@@ -48,7 +48,7 @@ class Heads:
 def compute_heads(settings: Settings) -> Heads:
     """H=I=3, d=30, L=100, λ=1, σ=0; read-outs start at 0.5, and at 1 for each task's leader."""
     quick = settings.quick
-    task = MultiTask((3, 3), 20) if quick else FIG1
+    task = MultiTask((3, 3), 1.0, 20) if quick else FIG1
     omega, rate, steps = (0.05, 0.02, 300) if quick else (0.01, 0.005, 2600)
     # Small steps until the limit is near, larger ones while little moves.
     schedule = rate if quick else lambda step: rate if step < 1600 else 2.5 * rate
@@ -56,8 +56,8 @@ def compute_heads(settings: Settings) -> Heads:
     system = heads_system(task)
     weights, mu = layer.spectral(run.states)
     flow = spectral_flow(system, start, PAPER_TAU * run.time[-1])
-    d, L = task.dimensions[0], task.context_length
-    point, loss = closed.limit_weights(d, 1.0, L), closed.limit_loss(task.dimensions, 1.0, L)
+    d, L = task.block_dims[0], task.context_length
+    point, loss = closed.limit_weights(d, 1.0, L), closed.limit_loss(task.block_dims, 1.0, L)
     return Heads(
         task, PAPER_TAU * run.time, system.model.block_means(weights), mu, run.loss,
         Allocation(system, tuple(range(task.outputs)), flow),
@@ -165,7 +165,7 @@ def compute_leaving(settings: Settings) -> Leaving:
     t, excess = run.t[run.t > 1], run.loss[run.t > 1] - lowest(THREE)
     keep = thin(t, np.log(excess), log_x=True)
     return Leaving(
-        (float(closed.limit_loss(FIG1.dimensions, 1.0, 100)), lowest(FIG1)),
+        (float(closed.limit_loss(FIG1.block_dims, 1.0, 100)), lowest(FIG1)),
         runs, escapes, (t[keep], excess[keep], slope * (speed * t[keep]) ** (-2 / 3)),
     )  # fmt: skip
 

@@ -65,9 +65,9 @@ def spectral_flows(tolerances: Iterable[float]) -> list[Flow]:
     """[S]'s flow of two heads on two tasks, in warm-up, emergence and convergence."""
     from numerics import MultiTask, SpectralAttention, SpectralSystem, spectral_flow
 
-    model = SpectralAttention(heads=2, block_dims=(2, 3), embedding=4)
+    model = SpectralAttention(block_dims=(2, 3), heads=2, embedding_dim=4)
     start = np.random.default_rng(2).uniform(0.1, 0.6, model.size)
-    system = SpectralSystem(model, MultiTask((2, 3), 9, signal=(1.0, 0.6), noise=0.3))
+    system = SpectralSystem(model, MultiTask((2, 3), (1.0, 0.6), 9, noise=0.3))
     found, duration = [], 1.5
     exact = spectral_reference(tuple(start.tolist()), duration)
     for rtol in tolerances:
@@ -90,7 +90,7 @@ def exact_losses() -> list[Flow]:
         for mu, omega, d, lam, noise in ((1.2, 0.3, 1, 1.0, 0.0), (0.7, 0.8, 3, 2.0, 0.5),
                                          (2.0, 1.0, 4, 0.3, 0.1)):  # fmt: skip
             value = float(reference(mu, omega, d, lam, noise))
-            got = exact_task_loss(mu, omega, d, lam, length, noise=noise)
+            got = exact_task_loss(omega, mu, d, lam, length, noise=noise)
             # Asked for: rtol = 1e-9 of the loss.
             found.append(Flow("exact_task_loss", f"L = {length}, d = {d}, ω̄ = {omega:g}",
                               abs(got.value / value - 1), 1e-9))  # fmt: skip

@@ -98,13 +98,13 @@ def _prediction_case(s: Source) -> Case:
     case = _case(s)
     cov, length = case.arguments
     vectors = points.rows(s, 2, len(cov))
-    arguments = (*vectors, cov, length, s.integer(0, len(cov)))
+    arguments = (s.integer(0, len(cov)), *vectors, cov, length)
     return Case(arguments, {**case.keywords, "noise": s.pick([0.0, 0.3])})
 
 
 @oracle("principal_component_prediction", _prediction_case, mpmath.mpf)
 def principal_component_prediction(
-    beta: Any, query: Any, cov: Matrix, length: Any, count: int, task_covariance: Any, noise: Any
+    count: int, beta: Any, query: Any, cov: Matrix, length: Any, task_covariance: Any, noise: Any
 ) -> Any:
     """βᵀ of the first modes of M times x."""
     second = moment(cov, length, task_covariance, noise)

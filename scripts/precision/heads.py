@@ -114,11 +114,11 @@ def _white(s: Source) -> Case:
     rate = 2 * size**0.5 * lam * lam * omega / tau
     times = [0.0, math.inf, s.uniform(0, 60) / rate, 10.0 ** s.uniform(-9, 3) / rate]
     named = {"eigenvalue": lam, "task_eigenvalue": omega, "noise": points.noise(s), "tau": tau}
-    return Case((s.pick(times), size, n, norm), named)
+    return Case((s.pick(times), norm, size, n), named)
 
 
 def _course(
-    t: Any, size: Any, length: Any, norm: Any,
+    t: Any, norm: Any, size: Any, length: Any,
     eigenvalue: Any, task_eigenvalue: Any, noise: Any, tau: Any,
 ) -> tuple[Any, Any, Any, Any, Any]:  # fmt: skip
     """m(t), m(∞), rt, and growth and s of each mode."""
@@ -141,9 +141,9 @@ def white_time_course(t: Any, *arguments: Any, **named: Any) -> Any:
 
 
 @oracle("white_loss_curve", _white, mpmath.mpf)
-def white_loss_curve(t: Any, size: Any, *arguments: Any, **named: Any) -> Any:
+def white_loss_curve(t: Any, norm: Any, size: Any, length: Any, **named: Any) -> Any:
     """D(λω − 2λ²ω m + sλ m²), sized by its end and |m − m(∞)|(|m − m(∞)|(1 + rt) + m)."""
-    m, end, power, growth, s = _course(t, size, *arguments, **named)
+    m, end, power, growth, s = _course(t, norm, size, length, **named)
     lam = named["eigenvalue"]
     loss = size * (growth / lam - 2 * growth * m + s * lam * m * m)
     least, gap = size * growth / lam * (s - growth) / s, abs(m - end)

@@ -214,11 +214,11 @@ def in_context_weights(count: Any, lam: Any, basis: Matrix, length: Any, **rest:
 
 def _vectors(s: Source) -> Case:
     count = points.dimension(s)
-    return Case((*points.rows(s, 2, count), points.rows(s, count, count)))
+    return Case((points.rows(s, count, count), *points.rows(s, 2, count)))
 
 
 @oracle("predict", _vectors)
-def predict(beta: Any, query: Any, weights: Matrix) -> Any:
+def predict(weights: Matrix, beta: Any, query: Any) -> Any:
     """βᵀMx."""
     x = turned([query])
     value, scale = times([beta], weights, x), times(size([beta]), size(weights), size(x))

@@ -242,10 +242,10 @@ def _escape(s: Source) -> Case:
     omega = [w or 1.0 for w in omega] if isinstance(omega, list) else omega
     start = points.positive(s, -12, 0) if s.integer(0, 3) else 2 - points.NEXT
     named = {"task_eigenvalues": omega, "tau": points.positive(s, -2, 2)}
-    return Case((case.arguments[0], start), named)
+    return Case((start, case.arguments[0]), named)
 
 
 @oracle("escape_time", _escape, mpmath.mpf)
-def escape_time(lam: Any, start: Any, task_eigenvalues: Any, tau: Any) -> Any:
+def escape_time(start: Any, lam: Any, task_eigenvalues: Any, tau: Any) -> Any:
     """ln(1/w) over the rate."""
     return -mpmath.log(start) * tau / escape_rate(lam, task_eigenvalues)

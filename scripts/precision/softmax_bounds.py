@@ -160,11 +160,11 @@ def equiangular_budget(heads: int) -> Any:
 
 def _bounded(s: Source) -> Case:
     case = draw.tasks(s, listed=True, infinite=False)
-    return Case((s.integer(1, 6), *case.arguments), case.keywords)
+    return Case((*case.arguments, s.integer(1, 6)), case.keywords)
 
 
 @oracle("softmax.lower_bound", _bounded, mpf)
-def lower_bound(heads: int, dims: Any, lam: Any, length: Any, noise: Any) -> Any:
+def lower_bound(dims: Any, lam: Any, length: Any, heads: int, noise: Any) -> Any:
     """Water-filling of 1/e, or of H − 1 with at most 1 for each task."""
     known = world(dims, lam, length, noise)
     nu = filled(known, 1 / e()) if heads == 1 else filled(known, mpf(heads - 1), mpf(1))
@@ -172,6 +172,6 @@ def lower_bound(heads: int, dims: Any, lam: Any, length: Any, noise: Any) -> Any
 
 
 @oracle("softmax.optimality_ratio", _bounded, mpf)
-def optimality_ratio(heads: int, dims: Any, lam: Any, length: Any, noise: Any) -> Any:
+def optimality_ratio(dims: Any, lam: Any, length: Any, heads: int, noise: Any) -> Any:
     """The limit over the bound."""
-    return limit_loss(dims, lam, length, noise) / lower_bound(heads, dims, lam, length, noise)
+    return limit_loss(dims, lam, length, noise) / lower_bound(dims, lam, length, heads, noise)

@@ -192,11 +192,11 @@ def _long(s: Source) -> Case:
     d = case.arguments[0]
     w = s.pick([d**-0.5 * s.uniform(0, 1), s.uniform(0, 0.7) * min(1, 30 / d) ** 0.5])
     w = min(w, 0.7)
-    return Case((points.signed(s), w, *case.arguments), case.keywords)
+    return Case((w, points.signed(s), *case.arguments), case.keywords)
 
 
 @oracle("softmax.long_context_loss", _long, mpf)
-def long_context_loss(mu: Any, w: Any, d: Any, lam: Any, length: Any, noise: Any) -> Any:
+def long_context_loss(w: Any, mu: Any, d: Any, lam: Any, length: Any, noise: Any) -> Any:
     """P and A by the tilted Gaussian; the exponent d ln(1 − 2w²)/2 multiplies rounding."""
     free, n, m = 1 - 2 * w * w, inverse(length), mu * w
     P = n * free ** (-d / 2)
@@ -233,7 +233,7 @@ def _triple(s: Source) -> Case:
 def long_context_optimum_loss(d: Any, lam: Any, length: Any, noise: Any) -> Any:
     """`long_context_loss` at μ = 1/ω̄, ω̄² the root."""
     w = mp.sqrt(best_square(d, lam, noise))
-    at_one = long_context_loss(1 / w, w, d, lam, mpf(1), noise).values
+    at_one = long_context_loss(w, 1 / w, d, lam, mpf(1), noise).values
     loss = inverse(length) * at_one
     return Sized(loss, loss * (1 - (d / 2 + 1) * mp.log(1 - 2 * w * w)))
 
@@ -248,7 +248,7 @@ def _above_two(s: Source) -> Case:
 def dimension_correction(d: Any, lam: Any, noise: Any) -> Any:
     """The loss of order 1/L at ω̄² = 1/d and μ = √d, over e φ λ d²/L."""
     w = 1 / mp.sqrt(d)
-    loss = long_context_loss(1 / w, w, d, lam, mpf(1), noise).values
+    loss = long_context_loss(w, 1 / w, d, lam, mpf(1), noise).values
     value = loss / (e() * (lam * d + noise**2) * d)
     return Sized(value, value * (1 - (d / 2 + 1) * mp.log(1 - 2 / d)))
 

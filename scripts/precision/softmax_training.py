@@ -109,17 +109,14 @@ def _invariant(s: Source) -> Case:
     w, mu, d, lam, length, width = case.arguments
     sigma = (lam * d) ** 0.5 * s.pick([0.0, s.uniform(0, 2)])
     long = max(length, d * width**0.5 * s.pick([0.1, 1.0, 10.0]), 1.0)
-    named = {"noise": sigma, "signal": lam, "context_length": long}
-    return Case((w, mu, d, width), named)
+    return Case((w, mu, d, lam, long, width), {"noise": sigma})
 
 
 @oracle("softmax.warmup_invariant", _invariant, mpf)
-def warmup_invariant(
-    w: Any, mu: Any, d: Any, width: Any, signal: Any, context_length: Any, noise: Any
-) -> Any:
+def warmup_invariant(w: Any, mu: Any, d: Any, lam: Any, length: Any, width: Any, noise: Any) -> Any:
     """ω̄^p (μ − κω̄/(1 + p)); the power multiplies the rounding of p by |ln ω̄|."""
     kappa = d * mp.sqrt(width)
-    p = kappa * (1 + noise**2 / (signal * d)) * inverse(context_length)
+    p = kappa * (1 + noise**2 / (lam * d)) * inverse(length)
     drop = kappa * w / (1 + p)
     return Sized(w**p * (mu - drop), w**p * (mu + drop) * (1 + p * abs(mp.log(w))))
 

@@ -151,12 +151,27 @@ def _numbers(cells: list[str], where: str) -> list[float]:
         ) from None
 
 
+def _column_names(path: Path) -> list[str]:
+    """The first line of a .csv that holds anything, in small letters; nothing for other files."""
+    if path.suffix.lower() != ".csv":
+        return []
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    return next(([c.lower() for c in cells] for cells in map(_cells, lines) if cells), [])
+
+
 def read_curve(source: str, steps_per_row: float | None) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the steps and losses of somebody's run: columns step and loss, or loss alone."""
+    """Return the steps and losses of somebody's run: columns step and loss, or loss alone.
+
+    Among more columns these two are found by their names.
+    """
     import numpy as np
 
     where = f"--overlay {source}"
     table = read_matrix(source, "--overlay")
+    if table.shape[1] > 2:
+        names = _column_names(Path(source))
+        if {"step", "loss"} <= set(names):
+            table = table[:, [names.index("step"), names.index("loss")]]
     if len(table) < 2:
         raise console.InputError(f"{where}: needs at least 2 rows, got {len(table)}")
     if table.shape[1] == 1:
@@ -165,7 +180,8 @@ def read_curve(source: str, steps_per_row: float | None) -> tuple[NDArray[Any], 
         return np.arange(len(table)) * steps_per_row, table[:, 0]
     if table.shape[1] != 2:
         raise console.InputError(
-            f"{where}: needs columns step and loss, or loss alone, got {table.shape[1]} columns"
+            f"{where}: needs columns step and loss, or loss alone, got {table.shape[1]} columns "
+            "whose first line does not name them"
         )
     if steps_per_row is not None:
         raise console.InputError(f"--steps-per-row: {source} has a column of steps already")

@@ -147,6 +147,10 @@ def print_measured(prediction: Prediction, measured: Measured) -> None:
         notes.append(f"your weights are {1 / facts['weights_factor']:.3g} times ours, so initial "
                      f"weights of s are --init {facts['weights_factor']:.4g}·s")  # fmt: skip
     print("; ".join(notes))
+    if measured.name == "your run":
+        print("note: predicted drops are those of weights drawn here, with --init and --seed; "
+              "another draw may drop at several times these. scripts/replay.py starts from yours"
+              )  # fmt: skip
 
 
 def to_json(

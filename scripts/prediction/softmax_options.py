@@ -30,6 +30,7 @@ g_i ~ N(0, λ_i I).
 EPILOG = """\
 examples:
   the case of [S] Fig. 1, and how the losses depend on L:
+    python scripts/predict.py softmax
     python scripts/predict.py softmax --block-dims 10 10 10 --context-length 100 --plot length.png
 
   unequal tasks with label noise, fewer heads than tasks:
@@ -41,6 +42,8 @@ examples:
 conventions: loss Σ_i E(ŷ_i − g_iᵀq)² without a ½ and without the query's label noise; λ is per
 coordinate; L counts the context pairs; scores are divided by √d_e; time is that of the flow
 dθ/dt = −∂ℓ/∂θ on the individual weights, so a step of rate η on ℓ lasts η.
+
+exit status: 0 done; 2 misuse; 130 interrupted
 """
 
 
@@ -54,8 +57,8 @@ def add_softmax(commands: Any) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument_group("tasks").add_argument
-    add("--block-dims", nargs="+", type=size(), required=True, metavar="d",
-        help="coordinates of each task")  # fmt: skip
+    add("--block-dims", nargs="+", type=size(), default=[10, 10, 10], metavar="d",
+        help="coordinates of each task (default 10 10 10)")  # fmt: skip
     add("--signal", nargs="+", type=POSITIVE, default=[1.0], metavar="λ",
         help="variance of each task's weights, per coordinate; one number is for all (default 1)"
         )  # fmt: skip

@@ -54,7 +54,7 @@ def _phases(
     begins = small and omega * mu * (1 + cost) < SHARE
     end = closed.warmup_end(omega, mu, *world, **noise, share=SHARE) if begins else None
     return Phases(
-        float(closed.warmup_invariant(omega, mu, d, tasks.embedding)),
+        float(closed.warmup_invariant(omega, mu, d, 1.0, math.inf, tasks.embedding)),
         float(closed.blow_up_time(*start)),
         float(share),
         None if end is None else float(end.time),

@@ -56,7 +56,7 @@ def compute(prediction: Prediction) -> Curves:
     """The curves around the given L."""
     tasks, L = prediction.tasks, prediction.length
     length = np.geomspace(max(1.0, L / SPAN), SPAN * L, POINTS)
-    world: Any = (tasks.sizes, tasks.signal, length)
+    world: tuple[Any, Any, Any] = (tasks.sizes, tasks.signal, length)
     noise: Any = {"noise": tasks.noise}
     limit, points = None, np.array([], dtype=int)
     if prediction.limit is not None:
@@ -69,7 +69,7 @@ def compute(prediction: Prediction) -> Curves:
         length,
         limit,
         np.asarray(closed.single_head_optimum(*world, **noise).loss),
-        np.asarray(closed.lower_bound(tasks.heads, *world, **noise)),
+        np.asarray(closed.lower_bound(*world, heads=tasks.heads, **noise)),
         bayes_losses(tasks, length).sum(axis=-1),
         points,
         np.array([together(exact_at_limit(tasks, int(n))).value for n in points]),

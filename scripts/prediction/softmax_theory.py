@@ -124,7 +124,7 @@ def exact_at_limit(tasks: Tasks, length: int, test_length: int | None = None) ->
     for d, noise in set(tasks.kinds):
         omega, mu = closed.limit_weights(float(d), 1.0, length, noise=noise)
         used = test_length or length
-        known[d, noise] = exact_task_loss(float(mu), float(omega), d, 1.0, used, noise=noise)
+        known[d, noise] = exact_task_loss(float(omega), float(mu), d, 1.0, used, noise=noise)
     return _scaled(tasks, known)
 
 
@@ -220,7 +220,7 @@ def _generalisation(
         for d, lam in zip(tasks.sizes.tolist(), tasks.signal.tolist(), strict=True)
     ]
     known = {
-        (d, noise): exact_task_loss(best.mu, best.omega_bar, d, 1.0, test_length, noise=noise)
+        (d, noise): exact_task_loss(best.omega_bar, best.mu, d, 1.0, test_length, noise=noise)
         for (d, noise), best in zip(tasks.kinds, limit.optima, strict=True)
     }
     return Generalisation(

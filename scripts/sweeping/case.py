@@ -219,15 +219,15 @@ class SoftmaxCase(_Case):
     duration: float | None = None
 
     def __post_init__(self) -> None:
-        task = MultiTask(self.block_dims, self.context_length, self.signal, self.noise)
+        task = MultiTask(self.block_dims, self.signal, self.context_length, noise=self.noise)
         heads = task.outputs if self.heads is None else self.heads
         embedding = task.dimension if self.embedding is None else self.embedding
-        model = SpectralAttention(heads, task.dimensions, embedding)
+        model = SpectralAttention(task.block_dims, heads, embedding)
         if model.heads < task.outputs:
             raise ValueError(f"heads must be >= {task.outputs}, one for each task, got {heads}")
         init = None if self.init is None else _check.real("init", self.init, above=0.0)
         self._set(
-            block_dims=tuple(task.dimensions), context_length=int(task.context_length),
+            block_dims=tuple(task.block_dims), context_length=int(task.context_length),
             signal=tuple(np.asarray(task.signal).tolist()), noise=float(task.noise) + 0.0,
             heads=int(heads), embedding=int(embedding), init=init,
             seed=_check.count("seed", self.seed, 0), duration=_duration(self.duration),

@@ -23,12 +23,14 @@ examples:
   python scripts/sweep.py run                                  a small grid at once, in ./sweep
   python scripts/sweep.py run --eigenvalues 0.4 0.3 0.2 0.1 --context-length 7 31 --rank 1 2 4 \\
       --init 1e-2 1e-3 --seeds 10 --out ranks --workers 2
-  python scripts/sweep.py run --merged --spectrum white power:0.5 power:1 --dimension 2 4 8 \
+  python scripts/sweep.py run --merged --spectrum white power:0.5 power:1 --dimension 2 4 8 \\
       --init 1e-3 --out shapes
   python scripts/sweep.py run --softmax --dims 5 10 20 40 --context-length 10 100 1000 --out heads
   python scripts/sweep.py run --grid grid.toml --shard 1/4     one of four jobs of a batch queue
   python scripts/sweep.py run --list cases.jsonl --dask tcp://scheduler:8786
   python scripts/sweep.py report ranks                         table, CSV and phase diagrams
+
+exit status: 0; 1 a case failed or was stopped; 2 misuse; 130 interrupted (`run --help` has more)
 """
 
 RUN = """\
@@ -56,6 +58,9 @@ REPORT = """\
 Writes into DIR/report: linear.csv, merged.csv, softmax.csv (one row a case), and pictures: the
 last drop time over initial scale and rank (merged: heads), and over the exponent of a power law and
 D; softmax heads' gaps of the loss over (d, L). Only axes that vary are drawn.
+
+example:
+  python scripts/sweep.py run && python scripts/sweep.py report sweep
 
 exit status: 0; 2 misuse, or DIR holds no cases or cannot be written; 130 interrupted.
 """

@@ -232,8 +232,8 @@ def _softmax(case: SoftmaxCase, watch: Watch, values: Values) -> str:
     quadrature = FINISHED if known.converged else "stopped: the quadrature did not converge"
     if case.init is None:
         return quadrature
-    task = MultiTask(case.block_dims, case.context_length, case.signal, case.noise)
-    model = SpectralAttention(case.heads, case.block_dims, case.embedding)
+    task = MultiTask(case.block_dims, case.signal, case.context_length, noise=case.noise)
+    model = SpectralAttention(case.block_dims, case.heads, case.embedding)
     duration = case.duration or theory.softmax_duration(case, LEADING)
     system = watch.on(SpectralSystem(model, task))
     run = spectral_flow(system, _start(case, model), duration)

@@ -129,7 +129,7 @@ def softmax_theory(case: SoftmaxCase) -> SoftmaxTheory:
     found = {}
     for d, lam in set(pairs):
         omega, mu = closed.limit_weights(d, lam, length, noise=noise)
-        exact = exact_task_loss(float(mu), float(omega), d, lam, length, noise=noise)
+        exact = exact_task_loss(float(omega), float(mu), d, lam, length, noise=noise)
         found[d, lam] = exact, exact_optimum(d, lam, length, noise=noise)
     exacts, optima = zip(*(found[pair] for pair in pairs), strict=True)
     sizes, signal = np.array(case.block_dims, float), np.array(case.signal)

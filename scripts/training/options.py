@@ -30,12 +30,14 @@ examples:
 
 It writes into DIR: run.npz (checkpoint and record: steps, weights, losses), run.csv, run.json,
 run.png. The same command again goes on from the checkpoint and ends as if it had not been
-interrupted, or reports what is finished. A run that diverges is no error: the step is printed,
-"status" in run.json says so, and the exit status is 0.
+interrupted, or reports what is finished. A run that diverges is no error: the step is printed, and
+"status" in run.json says so.
 
 conventions: loss E(ŷ − y_q)² without a ½; N counts the context pairs; linear attention has the
 1/N; an update of rate η lasts 2η units of flow time τ. A linear layer trained on a whole sample
 runs on that sample's moments, at a cost per step that does not depend on P.
+
+exit status: 0 trained, or diverged; 2 misuse; 130 interrupted (the checkpoint is kept)
 """
 
 

@@ -29,7 +29,7 @@ DEFAULTED = [
 ]  # fmt: skip
 # Named in `analytic` as those that take numbers of NumPy only.
 NUMPY_ONLY = {"saddle_path", "stability_index", "general_modes", "principal_component_prediction"}
-NUMPY_ONLY |= {"general_plateau_losses", "effective_context_length"}
+NUMPY_ONLY |= {"general_plateau_losses"}
 LINEAR = sorted(
     name for name, form in ORACLES.items()
     if "." not in name and form.call is exact._plain and name not in NUMPY_ONLY
@@ -175,7 +175,7 @@ def test_one_mpmath_number_makes_an_escape_time_exact():
         expected = -mpmath.log(mpmath.mpf(0.3)) * 2 / 5
         for tau, norm in ((mpmath.mpf(2), 0.3), (2.0, mpmath.mpf(0.3))):
             keywords = {"task_eigenvalues": [1.0, 3.0], "tau": tau}
-            got = analytic.escape_time([2.0, 1.0], norm, **keywords)
+            got = analytic.escape_time(norm, [2.0, 1.0], **keywords)
             assert abs(got / expected - 1) < mpmath.mpf(10) ** -45
 
 
@@ -192,7 +192,7 @@ def test_aligned_velocities_have_leading_dimensions():
 
 def test_a_bad_dimension_is_called_so():
     with pytest.raises(ValueError, match="dimension must be >= 1"):
-        analytic.white_time_course(1.0, 0.5, 31, 0.1)
+        analytic.white_time_course(1.0, 0.1, 0.5, 31)
 
 
 def test_effective_lengths_have_leading_dimensions():
@@ -205,16 +205,54 @@ def test_effective_lengths_have_leading_dimensions():
     got = analytic.effective_context_length(exact_lengths)
     assert got.tolist() == [3, 3]
     assert {type(value) for value in got} == {Fraction}
+    got = analytic.effective_context_length([[Fraction(2), Fraction(6)], [math.inf, math.inf]])
+    assert got.tolist() == [3, math.inf]
+
+
+@pytest.mark.parametrize("kind", [np.asarray, foreign, lambda x: np.vectorize(Fraction)(x)])
+def test_probabilities_sum_to_one_in_every_row(kind):
+    lengths, good, bad = kind([2.0, 6.0]), kind([[0.25, 0.75], [1.0, 0.0]]), [0.5, 0.375]
+    # 1/(1/8 + 1/8) and 1/(1/2), exact in floats.
+    assert numbers(analytic.effective_context_length(lengths, good)) == [4, 2]
+    for weights in (bad, [[0.25, 0.75], bad], [[0.25, 0.75], [1.0, 2e-6]]):
+        with pytest.raises(ValueError, match="probabilities must sum to 1, got"):
+            analytic.effective_context_length(lengths, kind(weights))
+    nearly = 1 - 5e-7  # a sum that is short by rounding, of float32 say
+    analytic.effective_context_length(lengths, kind([[0.25, 0.75 * nearly], [nearly, 0.0]]))
+
+
+def test_exact_matrices_have_leading_dimensions():
+    rng = np.random.default_rng(8)
+    root = rng.integers(-3, 4, (2, 3, 4, 4))
+    cov = np.vectorize(Fraction)(root @ np.swapaxes(root, -1, -2) + np.eye(4, dtype=int))
+    second = analytic.feature_second_moment(cov, 9)
+    best = analytic.optimal_weights(cov, second)
+    assert (second @ best == cov).all()
+    assert {type(entry) for entry in best.flat} == {Fraction}
+    assert analytic.minimum_loss(cov, second).shape == (2, 3)
+
+
+def test_exact_and_float_matrices_mix():
+    plain = np.array([[3.0, 1.0], [1.0, 5.0]]), np.array([[7.0, 2.0], [2.0, 3.0]])
+    with mpmath.workdps(50):
+        precise = tuple(np.vectorize(mpmath.mpf, otypes=[object])(value) for value in plain)
+        whole = analytic.optimal_weights(*precise)
+        assert abs(whole[0, 0] - mpmath.mpf(7) / 17) < mpmath.mpf(10) ** -45
+        # Floats are exact numbers here, so that only the quotients by S are rounded: with the
+        # digits of S.
+        for mixed, tolerance in (((plain[0], precise[1]), 1e-45), ((precise[0], plain[1]), 1e-14)):
+            assert np.max(abs(analytic.optimal_weights(*mixed) - whole)) < tolerance
 
 
 def test_token_moments_have_leading_dimensions():
     rng = np.random.default_rng(5)
     root = rng.normal(size=(2, 3, 4, 4))
     cov = root @ np.swapaxes(root, -1, -2) + np.eye(4)
-    fourth = analytic.gaussian_fourth_moment(cov)
-    got = analytic.token_second_moment(cov, fourth, 9.0)
+    task = np.diag([1.0, 0.5, 2.0, 0.0])
+    fourth = analytic.gaussian_fourth_moment(cov, task)
+    got = analytic.token_second_moment(cov, fourth, 9.0, task_covariance=task)
     for at in np.ndindex(2, 3):
-        alone = analytic.token_second_moment(cov[at], fourth[at], 9.0)
+        alone = analytic.token_second_moment(cov[at], fourth[at], 9.0, task_covariance=task)
         np.testing.assert_allclose(got[at], alone, rtol=1e-13)
     with pytest.raises(ValueError, match=r"fourth_moment must have shape \(\.\.\., 2, 2\)"):
         analytic.token_second_moment(np.eye(2), np.eye(3), 9.0)

@@ -88,11 +88,17 @@ def test_general_modes_reduce_to_the_spectral_forms(seed):
         weights = analytic.in_context_weights(m, lam, basis, 9, **keywords)
         np.testing.assert_allclose(
             analytic.principal_component_prediction(
-                beta, query, cov, 9, m, task_covariance=task, noise=0.4
+                m, beta, query, cov, 9, task_covariance=task, noise=0.4
             ),
-            analytic.predict(beta, query, weights),
+            analytic.predict(weights, beta, query),
             atol=1e-12,
         )
+
+
+def test_modes_show_their_number_and_ends():
+    modes = analytic.general_modes(np.diag([1.0, 2.0, 0.5]), np.diag([2.0, 8.0, 4.0]))
+    # Along the axes the gains are λ³/s and the growth is λ².
+    assert repr(modes) == "GeneralModes(3 modes, gains 1 … 0.03125, growth 4 … 0.25)"
 
 
 def test_principal_component_regression_of_a_long_context():
@@ -103,7 +109,7 @@ def test_principal_component_regression_of_a_long_context():
     w, query = rng.normal(size=(2, 3))
     for m in range(4):
         top = basis[:, :m]
-        got = analytic.principal_component_prediction(cov @ w, query, cov, math.inf, m)
+        got = analytic.principal_component_prediction(m, cov @ w, query, cov, math.inf)
         # β → Λw, so ŷ = wᵀ Σ_{d≤m} e_d e_dᵀ x_q, [L] Eq. 22.
         assert got == pytest.approx(w @ top @ top.T @ query, abs=1e-14)
 
@@ -124,7 +130,7 @@ def test_converged_prediction_is_all_components():
     cov, task, _ = problem(3)
     beta, query = np.random.default_rng(9).normal(size=(2, 4))
     keywords = {"task_covariance": task, "noise": 0.4}
-    full = analytic.principal_component_prediction(beta, query, cov, 9.0, 4, **keywords)
+    full = analytic.principal_component_prediction(4, beta, query, cov, 9.0, **keywords)
     assert full == pytest.approx(
         analytic.converged_prediction(beta, query, cov, 9.0, **keywords), rel=1e-11
     )

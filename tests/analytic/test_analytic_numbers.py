@@ -78,7 +78,7 @@ def test_exact_integers_divide_exactly(point):
 
 def test_integers_next_to_symbols_divide_exactly():
     t, w = sp.symbols("t w", positive=True)
-    curve = analytic.white_time_course(t, 2, 31, w, noise=2, tau=3)
+    curve = analytic.white_time_course(t, w, 2, 31, noise=2, tau=3)
     duration = analytic.time_to_reach(t, w, 2, 3)
     assert not curve.atoms(sp.Float)
     assert not duration.atoms(sp.Float)
@@ -140,10 +140,10 @@ def test_white_curves_to_fifty_digits(function, point):
         "tau": Fraction(3, 2),
     }
     reference = function(
-        precise(t), size, precise(length), precise(norm), **{k: precise(x) for k, x in rest.items()}
+        precise(t), precise(norm), size, precise(length), **{k: precise(x) for k, x in rest.items()}
     )
     got = function(
-        float(t), size, float(length), float(norm), **{k: float(x) for k, x in rest.items()}
+        float(t), float(norm), size, float(length), **{k: float(x) for k, x in rest.items()}
     )
     # The exponent r t is rounded about 8 times and its relative error is multiplied by r t < 80;
     # 30 further operations.
@@ -223,13 +223,13 @@ def test_float32_stays_float32():
     results = [
         *(function(x, 31, noise=0.5) for function in SPECTRAL),
         analytic.mode_growth(x),
-        analytic.white_time_course(x, 4, 31, 0.1),
-        analytic.white_loss_curve(x, 4, 31, 0.1),
+        analytic.white_time_course(x, 0.1, 4, 31),
+        analytic.white_loss_curve(x, 0.1, 4, 31),
         analytic.time_to_reach(x / 8, 0.01, 4, 8),
         analytic.value_velocity(x, 4, 8),
         analytic.learning_time(x, 4.0),
         analytic.escape_rate(x),
-        analytic.escape_time(x, 1e-3),
+        analytic.escape_time(1e-3, x),
         *analytic.aligned_velocity(0.3, x, x, 31),
         *analytic.low_rank_velocity(v, k, [[0, 2], [1, 1]], x, x),
         *analytic.ansatz_weights([True, False, True], x, 31),
@@ -240,7 +240,7 @@ def test_float32_stays_float32():
         analytic.optimal_weights(np.diag(x), np.diag(x)),
         analytic.minimum_loss(np.diag(x), np.diag(x)),
         analytic.mode_gains(x, np.array([31, 63, 7])),
-        analytic.predict(x, x, np.diag(x)),
+        analytic.predict(np.diag(x), x, x),
     ]
     assert {result.dtype for result in results} == {np.dtype(np.float32)}
 

@@ -101,15 +101,19 @@ def test_more_than_one_spectrum_is_refused():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_rounding_of_a_degenerate_spectrum_is_no_instability(seed):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_of_a_degenerate_spectrum_is_no_instability(seed, dtype):
     rng = np.random.default_rng(seed)
-    basis = np.linalg.qr(rng.standard_normal((6, 6)))[0]
-    eigenvalues = np.linalg.eigvalsh(0.3 * basis @ basis.T)
+    basis = np.linalg.qr(rng.standard_normal((6, 6)))[0].astype(dtype)
+    eigenvalues = np.linalg.eigvalsh(dtype(0.3) * basis @ basis.T)
+    assert eigenvalues.dtype == dtype
     subsets = analytic.fixed_point_subsets(6)
     assert not analytic.stability_index(subsets, eigenvalues, 31).any()
     assert len(analytic.saddle_path(eigenvalues, 31)) == 7
 
 
-def test_a_learned_mode_needs_a_signal():
+@pytest.mark.parametrize("number", [float, Fraction])
+def test_a_learned_mode_needs_a_signal(number):
+    lam, omega = [number(2), number(1)], [number(0), number(1)]
     with pytest.raises(ValueError, match="learned must be a mode with"):
-        analytic.rotation_eigenvalues(0, 1, [2.0, 1.0], 31, task_eigenvalues=[0.0, 1.0])
+        analytic.rotation_eigenvalues(0, 1, lam, 31, task_eigenvalues=omega)

@@ -18,9 +18,9 @@ def is_zero(expression):
 def white(function, t, dimension, length=sy.N):
     return function(
         t,
+        merged.w_init,
         dimension,
         length,
-        merged.w_init,
         eigenvalue=merged.white_lambda,
         task_eigenvalue=merged.white_omega,
         noise=sy.sigma,
@@ -59,10 +59,10 @@ def test_paper_form_of_the_time_course():
     t, D, w = merged.t, sp.Symbol("D", positive=True), merged.w_init
     growth = sp.exp(2 * sp.sqrt(D) * t / sy.tau)
     paper = growth / ((1 + (1 + D) / sy.N) * (growth - 1) + sp.sqrt(D) / w**2)  # [L] Eq. 10
-    assert is_zero(analytic.white_time_course(t, D, sy.N, w, tau=sy.tau) - paper)
+    assert is_zero(analytic.white_time_course(t, w, D, sy.N, tau=sy.tau) - paper)
     m = sp.Symbol("m")
     loss = D * (1 - 2 * m + (1 + (1 + D) / sy.N) * m**2)
-    closed = analytic.white_loss_curve(t, D, sy.N, w, tau=sy.tau)
+    closed = analytic.white_loss_curve(t, w, D, sy.N, tau=sy.tau)
     assert is_zero(closed - loss.subs(m, paper))
 
 
@@ -87,7 +87,7 @@ def test_escape_rate_is_the_top_eigenvalue_at_zero():
 def test_escape_time_is_the_time_to_grow_from_w_to_one():
     w = sp.Symbol("w", positive=True)
     keywords = {"task_eigenvalues": sy.omega[:2], "tau": sy.tau}
-    time = analytic.escape_time(sy.lam[:2], w, **keywords)
+    time = analytic.escape_time(w, sy.lam[:2], **keywords)
     rate = analytic.escape_rate(sy.lam[:2], **keywords)
     assert is_zero(sp.log(w) + rate * time)
 

@@ -48,12 +48,16 @@ VALUE_ERRORS = [
     (lambda: analytic.effective_context_length([0.5]), "lengths must be >= 1"),
     (lambda: analytic.effective_context_length([2.0, 3.0], [0.5, 0.6]), "probabilities must sum"),
     (lambda: analytic.effective_context_length([2.0, 3.0], [1.5, -0.5]), "probabilities must be n"),
-    (lambda: analytic.white_time_course(-1.0, 4, 31, 0.1), "t must be >= 0, got -1.0"),
-    (lambda: analytic.white_time_course(1.0, 0, 31, 0.1), "dimension must be"),
-    (lambda: analytic.white_time_course(1.0, 4, 31, 0.0), "initial_norm must be positive"),
-    (lambda: analytic.white_loss_curve(1.0, 4, 31, 0.1, tau=0), "tau must be positive"),
-    (lambda: analytic.white_loss_curve(1.0, 4, 31, 0.1, eigenvalue=-1), "eigenvalue must be posi"),
-    (lambda: analytic.escape_time([1.0], -0.1), "initial_norm must be positive"),
+    (
+        lambda: analytic.effective_context_length([2, 3], [Fraction(1, 2), Fraction(1, 3)]),
+        "probabilities must sum to 1, got 5/6",
+    ),
+    (lambda: analytic.white_time_course(-1.0, 0.1, 4, 31), "t must be >= 0, got -1.0"),
+    (lambda: analytic.white_time_course(1.0, 0.1, 0, 31), "dimension must be"),
+    (lambda: analytic.white_time_course(1.0, 0.0, 4, 31), "initial_norm must be positive"),
+    (lambda: analytic.white_loss_curve(1.0, 0.1, 4, 31, tau=0), "tau must be positive"),
+    (lambda: analytic.white_loss_curve(1.0, 0.1, 4, 31, eigenvalue=-1), "eigenvalue must be posi"),
+    (lambda: analytic.escape_time(-0.1, [1.0]), "initial_norm must be positive"),
     (lambda: analytic.escape_rate([1.0], tau=-1), "tau must be positive"),
     (lambda: analytic.aligned_velocity(0.1, [0.1, 0.2], [1.0], 31), "u must have one entry per"),
     (lambda: analytic.aligned_velocity(NAN, [0.1], [1.0], 31), "v must be finite"),
@@ -104,9 +108,9 @@ VALUE_ERRORS = [
     (lambda: analytic.general_modes(EYE[None], EYE), "covariance must be one matrix"),
     (lambda: analytic.in_context_weights(3, [1.0, 2.0], EYE, 31), "components must be between 0"),
     (lambda: analytic.in_context_weights(1, [[1.0, 2.0]], EYE, 31), "eigenvalues must have shape"),
-    (lambda: analytic.predict([1.0], [1.0, 2.0], [[1.0]]), "query must have 1 entries"),
+    (lambda: analytic.predict([[1.0]], [1.0], [1.0, 2.0]), "query must have 1 entries"),
     (
-        lambda: analytic.principal_component_prediction([1.0, 1.0], [1.0, 1.0], EYE, 31, 3),
+        lambda: analytic.principal_component_prediction(3, [1.0, 1.0], [1.0, 1.0], EYE, 31),
         "components must be between 0 and 2, got 3",
     ),
     (
@@ -118,7 +122,7 @@ VALUE_ERRORS = [
         r"eigenvectors must have shape \(\.\.\., 2, 2\), got \(3, 3\)",
     ),
     (
-        lambda: analytic.predict([1.0, 2.0], [1.0, 2.0], np.eye(3)),
+        lambda: analytic.predict(np.eye(3), [1.0, 2.0], [1.0, 2.0]),
         r"weights must have shape \(\.\.\., 2, 2\), got \(3, 3\)",
     ),
     *[
@@ -136,10 +140,7 @@ VALUE_ERRORS = [
     *[
         (
             lambda value=value: analytic.principal_component_prediction(
-                [1.0, 1.0],
-                [1.0, 1.0],
-                **({"covariance": EYE, "context_length": 31} | value),
-                components=1,
+                1, [1.0, 1.0], [1.0, 1.0], **({"covariance": EYE, "context_length": 31} | value)
             ),
             message,
         )

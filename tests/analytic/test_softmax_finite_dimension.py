@@ -37,7 +37,7 @@ def test_four_tokens_by_parts_at_a_point():
 
 def test_long_context_loss_is_the_exact_loss_to_first_order():
     closed = softmax.long_context_loss(
-        base.mu, base.omega, base.d, 1, base.L, noise=sp.sqrt(base.ratio)
+        base.omega, base.mu, base.d, 1, base.L, noise=sp.sqrt(base.ratio)
     )
     assert is_zero(closed - base.first_order_loss())
 
@@ -46,7 +46,7 @@ def test_long_context_loss_is_the_exact_loss_to_first_order():
 def test_long_context_loss_is_the_delta_method_of_one_head(size):
     arrays = (np.full((1, size), base.omega), np.array([[base.mu]]), size, sy.lam[0], base.L)
     listed = softmax.first_order_loss(*arrays, noise=sy.sigma)
-    closed = softmax.long_context_loss(base.mu, base.omega, size, sy.lam[0], base.L, noise=sy.sigma)
+    closed = softmax.long_context_loss(base.omega, base.mu, size, sy.lam[0], base.L, noise=sy.sigma)
     assert is_zero(listed - closed)
 
 
@@ -127,12 +127,12 @@ def test_correction_and_optimum_agree_with_the_loss_at_large_length():
     norm = softmax.long_context_squared_norm(DIMS, SIGNAL, noise=NOISE)
     omega = np.sqrt(norm / DIMS)
     keywords = {"noise": NOISE}
-    at_best = softmax.long_context_loss(1 / omega, omega, DIMS, SIGNAL, length, **keywords)
+    at_best = softmax.long_context_loss(omega, 1 / omega, DIMS, SIGNAL, length, **keywords)
     closed = softmax.long_context_optimum_loss(DIMS, SIGNAL, length, **keywords)
     # At the read-out 1/ω̄ the loss has no term but that of order 1/L.
     np.testing.assert_allclose(at_best, closed, rtol=100 * EPS)
     point = softmax.limit_weights(DIMS, SIGNAL, length, **keywords)
-    ratio = softmax.long_context_loss(point.mu, point.omega, DIMS, SIGNAL, length, **keywords)
+    ratio = softmax.long_context_loss(point.omega, point.mu, DIMS, SIGNAL, length, **keywords)
     ratio = ratio / softmax.task_limit_losses(DIMS, SIGNAL, length, **keywords)
     correction = softmax.dimension_correction(DIMS, SIGNAL, **keywords)
     # Next order: some multiple of c = φd/L.
@@ -144,7 +144,7 @@ def test_no_other_norm_is_better_at_long_contexts():
     best = softmax.long_context_optimum_loss(DIMS, SIGNAL, 1.0, noise=NOISE)
     for factor in (0.3, 0.99, 1.01, 1.5):
         omega = np.sqrt(factor * norm / DIMS)
-        other = softmax.long_context_loss(1 / omega, omega, DIMS, SIGNAL, 1.0, noise=NOISE)
+        other = softmax.long_context_loss(omega, 1 / omega, DIMS, SIGNAL, 1.0, noise=NOISE)
         assert np.all(other > best)
 
 
@@ -158,8 +158,8 @@ def test_against_fifty_digits(d):
         # ln(1 − 2w) to rounding, times d/2 + 1 of about 1/w: the exponent is about 1.
         assert abs(softmax.long_context_optimum_loss(d, 2.0, 100, noise=0.5) / loss - 1) < 60 * EPS
         omega = mpmath.sqrt(norm / d)
-        exact = softmax.long_context_loss(1.5, omega, d, mpmath.mpf(2), 100, **keywords)
-        got = softmax.long_context_loss(1.5, float(omega), d, 2.0, 100, noise=0.5)
+        exact = softmax.long_context_loss(omega, 1.5, d, mpmath.mpf(2), 100, **keywords)
+        got = softmax.long_context_loss(float(omega), 1.5, d, 2.0, 100, noise=0.5)
         assert abs(got / exact - 1) < 60 * EPS
 
 
@@ -177,8 +177,8 @@ def test_kinds_of_numbers_and_shapes():
     single = np.float32(0.1) * np.ones(3, dtype=np.float32)
     loss = softmax.long_context_loss(single, single, np.float32(9) + single, single, 20.0)
     assert loss.dtype == np.float32
-    assert softmax.long_context_loss(1.0, 0.1, 10, 1.0, math.inf) == 10 * (1 - 0.1) ** 2
-    omegas = softmax.long_context_loss(1.0, np.linspace(0, 0.5, 4), 10, 1.0, 20)
+    assert softmax.long_context_loss(0.1, 1.0, 10, 1.0, math.inf) == 10 * (1 - 0.1) ** 2
+    omegas = softmax.long_context_loss(np.linspace(0, 0.5, 4), 1.0, 10, 1.0, 20)
     assert omegas.shape == (4,)
     # Uniform attention: the mean of L labels.
     assert math.isclose(omegas[0], 10 + 10 / 20)
@@ -187,9 +187,9 @@ def test_kinds_of_numbers_and_shapes():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: softmax.long_context_loss(1.0, 0.8, 3, 1.0, 9), "omega_bar must be below 1/√2"),
-        (lambda: softmax.long_context_loss(1.0, [0.1, -0.8], [3, 3], 1.0, 9), "got 0.8"),
-        (lambda: softmax.long_context_loss(math.nan, 0.1, 3, 1.0, 9), "mu must be finite"),
+        (lambda: softmax.long_context_loss(0.8, 1.0, 3, 1.0, 9), "omega_bar must be below 1/√2"),
+        (lambda: softmax.long_context_loss([0.1, -0.8], 1.0, [3, 3], 1.0, 9), "got 0.8"),
+        (lambda: softmax.long_context_loss(0.1, math.nan, 3, 1.0, 9), "mu must be finite"),
         (lambda: softmax.long_context_squared_norm(0, 1.0), "block_dims must be positive"),
         (lambda: softmax.dimension_correction([2, 5], 1.0), "block_dims must be above 2, got 2"),
         (lambda: softmax.dimension_coefficient(5, 1.0, 9, test_length=math.inf), "test_length"),

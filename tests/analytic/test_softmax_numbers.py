@@ -239,12 +239,22 @@ def test_a_batch_of_weights_and_lengths_is_its_slices(function):
     np.testing.assert_allclose(got, one, rtol=20 * EPS)
 
 
+def test_weights_at_the_limit_have_one_shape():
+    signal, lengths = np.array([[1.0, 0.3], [0.5, 2.0]]), np.array([[9], [90], [900]])
+    for dims in (4.0, np.array([4.0, 9.0])):
+        for arguments in ((dims, signal, 20), (dims, [1.0, 0.3], lengths[:, 0])):
+            omega, mu = softmax.limit_weights(*arguments, noise=0.5)
+            assert omega.shape == mu.shape
+            np.testing.assert_array_equal(omega, np.broadcast_to(dims**-0.5, mu.shape))
+    assert softmax.limit_weights(4.0, 1.0, lengths).omega.shape == lengths.shape
+
+
 def test_batches_of_tasks_are_their_slices():
     dims = np.array([[3.0, 5.0], [10.0, 2.0], [4.0, 4.0]])
     lengths, noises = np.array([5, 50, 500]), np.array([0.0, 1.0, 2.0])
     for function in (
         softmax.limit_loss,
-        lambda *a, **k: softmax.lower_bound(2, *a, **k),
+        lambda *a, **k: softmax.lower_bound(*a, heads=2, **k),
         lambda *a, **k: softmax.single_head_optimum(*a, **k).loss,
         lambda *a, **k: softmax.separation([0, 1], *a, **k),
     ):

@@ -78,7 +78,7 @@ def test_warm_up_solves_the_leading_order_of_the_flow():
         assert is_zero(sp.diff(closed, flow.t) - at)
     assert sp.limit(course.omega, flow.t, 0) == flow.w0
     assert sp.limit(course.mu, flow.t, 0) == flow.mu0
-    invariant = softmax.warmup_invariant(W, MU, D, WIDTH)
+    invariant = softmax.warmup_invariant(W, MU, D, 1, sp.oo, WIDTH)
     rate = sp.diff(invariant, W) * leading[0] + sp.diff(invariant, MU) * leading[1]
     assert is_zero(rate)
 
@@ -86,10 +86,11 @@ def test_warm_up_solves_the_leading_order_of_the_flow():
 def test_warm_up_with_context_noise_has_an_invariant():
     full = softmax.balanced_velocity(W, MU, D, LAM, L, WIDTH, noise=NOISE)
     rates = [flow.second_order(rate) for rate in full]
-    invariant = softmax.warmup_invariant(W, MU, D, WIDTH, signal=LAM, context_length=L, noise=NOISE)
+    invariant = softmax.warmup_invariant(W, MU, D, LAM, L, WIDTH, noise=NOISE)
     change = sum(sp.diff(invariant, s) * rate for s, rate in zip((W, MU), rates, strict=True))
     assert is_zero(change)
-    assert is_zero(sp.limit(invariant, L, sp.oo) - softmax.warmup_invariant(W, MU, D, WIDTH))
+    long = softmax.warmup_invariant(W, MU, D, LAM, sp.oo, WIDTH)
+    assert is_zero(sp.limit(invariant, L, sp.oo) - long)
 
 
 def test_neglected_shares_are_what_the_warm_up_drops():
@@ -136,7 +137,7 @@ def test_convergence_rate_linearises_emergence():
 def test_warm_up_end_satisfies_its_definition():
     end = softmax.warmup_end(flow.w0, flow.mu0, D, LAM, L, WIDTH, share=sp.Rational(1, 3))
     assert is_zero(end.omega * end.mu * (1 + D / L) - sp.Rational(1, 3))
-    invariant = softmax.warmup_invariant(W, MU, D, WIDTH)
+    invariant = softmax.warmup_invariant(W, MU, D, 1, sp.oo, WIDTH)
     start = invariant.subs({W: flow.w0, MU: flow.mu0})
     assert is_zero(invariant.subs({W: end.omega, MU: end.mu}, simultaneous=True) - start)
 

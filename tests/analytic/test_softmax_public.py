@@ -95,7 +95,7 @@ VALUE_ERRORS = [
     (lambda: softmax.allocation_loss([0.1, 0.2], 3, 1.0, 9), "allocation must be a scalar where"),
     (lambda: softmax.allocated_loss([0, 1], 3, 1.0, 9), r"block_dims or signal must have shape"),
     (lambda: softmax.allocated_loss([0], *TWO), r"assignment must have shape \(2,\), got \(1,\)"),
-    (lambda: softmax.lower_bound(0, *TWO), "heads must be >= 1, got 0"),
+    (lambda: softmax.lower_bound(*TWO, 0), "heads must be >= 1, got 0"),
     (lambda: softmax.equiangular_allocation(3, 1.0, -0.6), "overlap must be between"),
     (lambda: softmax.equiangular_allocation(3, 1.0, 1.1), "overlap must be between"),
     (lambda: softmax.equiangular_allocation(3, -1.0, 0.0), "squared_norm must be non-negative"),
@@ -125,7 +125,7 @@ VALUE_ERRORS = [
 TYPE_ERRORS = [
     (lambda: softmax.spectral_loss(*HEADS, [1.5, 1.5], 1.0, 9), "block_dims must be an integer"),
     (lambda: softmax.limit_loss("ten", 1.0, 9), "block_dims must be a real number"),
-    (lambda: softmax.lower_bound(2.0, *TWO), "heads must be an integer"),
+    (lambda: softmax.lower_bound(*TWO, 2.0), "heads must be an integer"),
     (lambda: softmax.equiangular_budget(True), "heads must be an integer"),
     (lambda: softmax.allocated_loss([0.0, 1.0], *TWO), "assignment must be integers"),
     (lambda: softmax.hermite_gain(1.0), "degree must be an integer"),

@@ -95,6 +95,9 @@ def worst(name, seed, **given):
     }
     at = {s: drawn(s, name, source) for s in sorted(symbols_of, key=str)}
     with mpmath.workdps(DIGITS):
+        if "probabilities" in symbolic_arguments:
+            weights = list(symbolic_arguments["probabilities"].flat)
+            at |= {p: at[p] / sum(at[p] for p in weights) for p in weights}
         called = {key: numbers(value, at) for key, value in symbolic_arguments.items()}
         expected = [mpmath.mpmathify(x) for x in flat(FUNCTIONS[name](**called))]
         got = [

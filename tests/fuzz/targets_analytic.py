@@ -64,7 +64,7 @@ ANALYTIC: dict[str, Any] = {
     "white_loss_curve": _white,
     "escape_rate": lambda: {"eigenvalues": _two(), "task_eigenvalues": _two(), "tau": 1.0},
     "escape_time": lambda: {
-        "eigenvalues": _two(), "initial_norm": 0.1, "task_eigenvalues": 1.0, "tau": 1.0,
+        "initial_norm": 0.1, "eigenvalues": _two(), "task_eigenvalues": 1.0, "tau": 1.0,
     },
     "aligned_velocity": lambda: _modes(v=0.1, u=np.array([0.1, 0.2]), tau=1.0),
     "mode_growth": lambda: {"eigenvalues": _two(), "task_eigenvalues": _two()},
@@ -100,10 +100,10 @@ ANALYTIC: dict[str, Any] = {
         "covariance": _matrix(), "second_moment": _moment(), "task_covariance": np.eye(2),
     },
     "in_context_weights": lambda: _modes(components=1, eigenvectors=np.eye(2)),
-    "predict": lambda: {"beta": _two(), "query": _two(), "weights": _matrix()},
+    "predict": lambda: {"weights": _matrix(), "beta": _two(), "query": _two()},
     "principal_component_prediction": lambda: {
-        "beta": _two(), "query": _two(), "covariance": _matrix(), "context_length": 31,
-        "components": 1, "task_covariance": np.eye(2), "noise": 0.1,
+        "components": 1, "beta": _two(), "query": _two(), "covariance": _matrix(),
+        "context_length": 31, "task_covariance": np.eye(2), "noise": 0.1,
     },
     "converged_prediction": lambda: {
         "beta": _two(), "query": _two(), "covariance": _matrix(), "context_length": 31,
@@ -151,7 +151,7 @@ SOFTMAX: dict[str, Any] = {
     "generalised_loss": lambda: _tasks(test_length=40),
     "optimality_factor": _tasks,
     "limit_escape_rate": _tasks,
-    "long_context_loss": lambda: _tasks(mu=np.array([1.0, 1.5]), omega_bar=np.array([0.1, 0.2])),
+    "long_context_loss": lambda: _tasks(omega_bar=np.array([0.1, 0.2]), mu=np.array([1.0, 1.5])),
     "long_context_squared_norm": lambda: _without(_tasks(), "context_length"),
     "long_context_optimum_loss": _tasks,
     "dimension_correction": lambda: _without(_tasks(), "context_length"),
@@ -160,8 +160,8 @@ SOFTMAX: dict[str, Any] = {
         omega=np.array([0.1, 0.2]), mu=np.array([1.0, 2.0]), embedding_dim=5
     ),
     "warmup_invariant": lambda: {
-        "omega": 0.1, "mu": 1.0, "block_dims": np.array([3, 4]), "embedding_dim": 5,
-        "signal": 1.0, "context_length": 20, "noise": 0.1,
+        "omega": 0.1, "mu": 1.0, "block_dims": np.array([3, 4]), "signal": 1.0,
+        "context_length": 20, "embedding_dim": 5, "noise": 0.1,
     },
     "warmup_time_course": lambda: _warm(t=np.array([0.0, 0.1])),
     "warmup_time": lambda: _warm(omega=np.array([0.02, 0.03])),

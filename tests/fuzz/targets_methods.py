@@ -80,7 +80,7 @@ CHECKED: dict[str, tuple[Callable[[], Any], dict[str, Make]]] = {
         "pack": lambda: {"v": _weights(2), "k": _weights(4).reshape(2, 2),
                          "q": _weights(4).reshape(2, 2)},
     }),
-    "ReducedHead": (lambda: nm.ReducedHead(3, 4, 10, 1.0, 0.1), {
+    "ReducedHead": (lambda: nm.ReducedHead(3, 1.0, 10, 4, noise=0.1), {
         "spread": lambda: {"omega": _weights(3)},
         "loss": lambda: {"omega": _weights(3), "mu": _weights(3)},
         "equilibrium": lambda: {"omega": _weights(3)},

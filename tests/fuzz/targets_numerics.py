@@ -57,7 +57,7 @@ def layer(**more: Any) -> nm.AttentionLayer:
 
 
 def several() -> nm.MultiTaskLayer:
-    return nm.MultiTaskLayer(dimension=2, outputs=2, heads=2, embedding=3)
+    return nm.MultiTaskLayer(dimension=2, outputs=2, heads=2, embedding_dim=3)
 
 
 def batch() -> tuple[np.ndarray, np.ndarray]:
@@ -70,11 +70,11 @@ def layer_moments(divide: bool = True) -> nm.LinearLayerMoments:
 
 
 def multi() -> nm.MultiTask:
-    return nm.MultiTask((1, 2), context_length=6, signal=[1.0, 0.5], noise=0.1)
+    return nm.MultiTask((1, 2), signal=[1.0, 0.5], context_length=6, noise=0.1)
 
 
 def heads() -> nm.SpectralAttention:
-    return nm.SpectralAttention(heads=2, block_dims=(1, 2), embedding=3)
+    return nm.SpectralAttention(block_dims=(1, 2), heads=2, embedding_dim=3)
 
 
 def spectral() -> nm.SpectralSystem:
@@ -102,7 +102,7 @@ def flow(**more: Any) -> dict[str, Any]:
 
 
 def risk(**more: Any) -> dict[str, Any]:
-    return {"block_dim": 3, "signal": 1.0, "context_length": 5, "noise": 0.5, "samples": 20,
+    return {"block_dim": 3, "signal": 1.0, "context_length": 5, "noise": 0.5, "count": 20,
             "rng": RNG, **more}  # fmt: skip
 
 
@@ -130,15 +130,15 @@ FUNCTIONS: dict[str, Any] = {
     "MergedAttention": lambda: {"dimension": 2, "heads": 2},
     "Minibatches": lambda: {"model": layer(), "data": sequences(), "size": 3},
     "Momentum": lambda: {"decay": 0.9},
-    "MultiTask": lambda: {"dimensions": (1, 2), "context_length": 6,
-                          "signal": np.array([1.0, 0.5]), "noise": 0.1},
-    "MultiTaskLayer": lambda: {"dimension": 2, "outputs": 2, "heads": 2, "embedding": 3,
+    "MultiTask": lambda: {"block_dims": (1, 2), "signal": np.array([1.0, 0.5]),
+                          "context_length": 6, "noise": 0.1},
+    "MultiTaskLayer": lambda: {"dimension": 2, "outputs": 2, "heads": 2, "embedding_dim": 3,
                                "attention": "linear", "divide_by_context": True},
-    "ReducedHead": lambda: {"block_dim": 3, "embedding": 4, "context_length": 10, "signal": 1.0,
-                            "noise": 0.1},
+    "ReducedHead": lambda: {"block_dim": 3, "signal": 1.0, "context_length": 10,
+                            "embedding_dim": 4, "noise": 0.1},
     "SeparateAttention": lambda: {"dimension": 2, "heads": 2, "rank": 1},
     "Sequences": lambda: vars(sequences()).copy(),
-    "SpectralAttention": lambda: {"heads": 2, "block_dims": (1, 2), "embedding": 3},
+    "SpectralAttention": lambda: {"block_dims": (1, 2), "heads": 2, "embedding_dim": 3},
     "SpectralSystem": lambda: {"model": heads(), "task": multi()},
     "StepDecay": lambda: {"rate": 0.1, "factor": 0.5, "every": 10},
     "TokenTask": lambda: {"tokens": np.array([[1.0, 0.0], [0.5, 2.0], [0.0, 1.0]]),
@@ -154,10 +154,10 @@ FUNCTIONS: dict[str, Any] = {
     "drop_times": lambda: {**curve(), "plateaus": np.array([4.0, 3.0, 2.0])},
     "dwell_times": lambda: {"t": curve()["t"], "loss": curve()["loss"],
                             "plateaus": np.array([4.0, 3.0, 2.0]), "band": 0.2},
-    "exact_loss": lambda: {"mu": np.array([0.5, 0.6]), "omega_bar": np.array([0.3, 0.2]),
+    "exact_loss": lambda: {"omega_bar": np.array([0.3, 0.2]), "mu": np.array([0.5, 0.6]),
                            "task": multi(), "rtol": 1e-6},
     "exact_optimum": lambda: {"block_dim": 3, "signal": 1.0, "context_length": 20, "noise": 0.1},
-    "exact_task_loss": lambda: {"mu": 0.5, "omega_bar": 0.3, "block_dim": 3, "signal": 1.0,
+    "exact_task_loss": lambda: {"omega_bar": 0.3, "mu": 0.5, "block_dim": 3, "signal": 1.0,
                                 "context_length": 20, "noise": 0.1, "rtol": 1e-6},
     "extra_blocks": lambda: {"layer": layer(), "theta": state(layer())},
     "find_fixed_point": lambda: {"system": system(), "start": state(separate()), "rtol": 1e-8},
@@ -170,7 +170,7 @@ FUNCTIONS: dict[str, Any] = {
     "gradient_flow": lambda: flow(model=separate(), moments=moments()),
     "icl_loss_monte_carlo": lambda: {
         "omega": np.full((2, 3), 0.2), "mu": np.full((2, 2), 0.5), "task": multi(),
-        "samples": 10, "rng": RNG, "chunk": 5,
+        "count": 10, "rng": RNG, "chunk": 5,
     },
     "layer_features": lambda: {"tokens": batch()[0], "divide_by_context": True},
     "linear_grid": lambda: {"steps": 10, "count": 5},
@@ -189,8 +189,8 @@ FUNCTIONS: dict[str, Any] = {
     "pool_layer_moments": lambda: {"batches": [layer_moments(), layer_moments()]},
     "pool_moments": lambda: {"batches": [dense(), dense()], "weights": np.array([1.0, 2.0])},
     "population_moments": lambda: {"task": task()},
-    "predict": lambda: {"model": separate(), "theta": state(separate()),
-                        "sequences": sequences()},
+    "predict": lambda: {"model": separate(), "sequences": sequences(),
+                        "theta": state(separate())},
     "random_rotation": lambda: {"dimension": 3, "rng": RNG},
     "reduced_cascade": lambda: {
         "model": separate(), "growth": np.array([0.5, 0.3]), "curvature": np.array([1.0, 0.5]),
@@ -198,7 +198,7 @@ FUNCTIONS: dict[str, Any] = {
         "times": np.array([0.0, 1.0]), "rtol": 1e-6,
     },
     "reduced_moments": lambda: {"moments": layer_moments()},
-    "ridge_risk_monte_carlo": lambda: risk(ridge=0.1),
+    "ridge_risk_monte_carlo": lambda: risk(penalty=0.1),
     "sample_chunks": lambda: {"task": task(), "count": 5, "chunk": 2, "rng": RNG},
     "sample_moments": lambda: {"task": task(), "count": 5, "chunk": 2, "rng": RNG},
     "sample_multitask": lambda: {"task": multi(), "count": 3, "rng": RNG},
@@ -220,7 +220,8 @@ FUNCTIONS: dict[str, Any] = {
         "checkpoint_every": 30.0, "rng": RNG, "watch": None,
     },
     "unbalanced": lambda: {"system": spectral(), "theta": balanced(), "imbalance": 0.1},
-    "wishart_eigenvalues": lambda: {"d": 3, "L": 5, "count": 4, "rng": RNG},
+    "wishart_eigenvalues": lambda: {"block_dim": 3, "context_length": 5, "count": 4,
+                                    "rng": RNG},
 }  # fmt: skip
 FUNCTIONS["spectral_flow"] = lambda: {
     name: value
@@ -237,8 +238,8 @@ RECORDS = {
 
 # How much to do; and sizes of an answer that the caller asks for.
 WORK = frozenset({
-    "count", "samples", "steps", "starts", "duration", "dimension", "heads", "width", "size",
-    "embedding", "outputs", "block_dim", "d", "L", "chunk", "task",
+    "count", "steps", "starts", "duration", "dimension", "heads", "width", "size",
+    "embedding_dim", "outputs", "block_dim", "chunk", "task",
 })  # fmt: skip
 INFINITE = {
     "crossing_times", "drop_times", "reduced_cascade", "task_cascade", "LinearTask", "TokenTask",
@@ -247,7 +248,7 @@ INFINITE = {
     "exact_optimum", "attention_moments",
 }  # fmt: skip
 ALIASES = {
-    "optimal_heads": ("dimensions",), "FreshBatches": ("data", "rng"),
+    "FreshBatches": ("data", "rng"),
     "Constant": ("learning_rate",),
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gpu._arrays import to_host
 from gpu.integrate import integrate, lu
 from gpu.integrate.implicit import ImplicitStep
 from gpu.integrate.stabilised import StabilisedStep
@@ -10,6 +11,7 @@ from gpu.integrate.step import ExplicitStep
 from gpu.integrate.tableau import DORMAND_PRINCE, RODAS5P
 from numerics import AttentionSystem
 from tests.gpu.integrate_support import ATTENTION, MODEL, MOMENTS, logistic, seeds
+from tests.gpu.support import PLACES, assert_close
 
 METHODS = [(ExplicitStep, 5), (ImplicitStep, 5), (StabilisedStep, 4)]
 RATES = np.array([1.0, 1.7])
@@ -76,14 +78,20 @@ def test_a_wrong_constant_is_noticed(tableau):
     assert max(abs(x) for x in broken.order_defects().values()) > 1e-6
 
 
-def test_lu_solves():
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("n", [1, 2, 6])
+def test_lu_solves(n, place):
     rng = np.random.default_rng(0)
-    A = rng.standard_normal((6, 6, 5)) + 8 * np.eye(6)[:, :, None]
-    b = rng.standard_normal((6, 5))
-    found = lu.solve(np, lu.factor(np, A.copy()), b.copy())
+    A = rng.standard_normal((n, n, 5)) + 8 * np.eye(n)[:, :, None]
+    b = rng.standard_normal((n, 5))
+    over, x = place.put(A) + 0.0, place.put(b) + 0.0
+    LU = to_host(lu.factor(place.xp, over))
+    by_row = LU.transpose(2, 0, 1)
+    L, U = np.tril(by_row, -1) + np.eye(n), np.triu(by_row)
+    assert_close((L @ U).transpose(1, 2, 0), A)
     wanted = np.linalg.solve(A.transpose(2, 0, 1), b.T[:, :, None])[:, :, 0].T
     # Diagonally dominant: backward error of a few roundings, condition number of about 10.
-    np.testing.assert_allclose(found, wanted, rtol=1e-13, atol=1e-14)
+    assert_close(lu.solve(place.xp, over, x), wanted)
 
 
 def test_the_helper_problem_is_numerics_flow():

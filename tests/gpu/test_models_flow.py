@@ -15,6 +15,7 @@ from tests.numerics.support import spd
 ROWS, TIME = 3, 15.0
 # At D = 2 a basis from eigh is often its own transpose.
 MODELS = [numerics.SeparateAttention(3, 2), numerics.MergedAttention(3, 2)]
+METHODS = ["explicit", "implicit", "Chebyshev"]
 GRID = np.linspace(0.0, TIME, 16)
 # Two integrations at rtol 1e-8: errors of weights add up over some hundred steps, and grow along
 # the escape from a plateau by its factor of about 1/scale = 10.
@@ -45,7 +46,8 @@ def twins(model, given, **options):
 
 
 @pytest.mark.parametrize(
-    ("method", "kind"), [("explicit", "factored"), ("implicit", "factored"), ("auto", "dense")]
+    ("method", "kind"),
+    [("explicit", "factored"), ("implicit", "factored"), ("Chebyshev", "dense"), ("auto", "dense")],
 )
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_flows_are_their_twins(model, method, kind):
@@ -74,7 +76,7 @@ def test_every_library_gives_the_same_flow(place):
     assert_close(run.states, there.states, roundings=1e6)
 
 
-@pytest.mark.parametrize("method", ["explicit", "implicit"])
+@pytest.mark.parametrize("method", METHODS)
 def test_error_bars_shrink_with_the_tolerance(method):
     model, stacked = MODELS[0], gpu.stack_moments(moments())
     bars = []
@@ -146,8 +148,8 @@ def test_drop_times_are_those_of_single_runs():
 
 
 def test_the_spectral_flow_is_its_twin():
-    model = SpectralAttention(heads=2, block_dims=(3, 4), embedding=7)
-    tasks = [numerics.MultiTask((3, 4), context_length=n) for n in (20, 60)]
+    model = SpectralAttention(block_dims=(3, 4), heads=2, embedding_dim=7)
+    tasks = [numerics.MultiTask((3, 4), 1.0, context_length=n) for n in (20, 60)]
     start = model.leading_weights(0.1, 0.1, 0.3)
     system = gpu.SpectralSystem(model, gpu.stack_moments(tasks))
     run = gpu.system_flow(
@@ -187,7 +189,7 @@ def test_a_layer_flows_without_a_jacobian():
 
 
 @pytest.mark.parametrize("rank", [None, 1])
-def test_a_linear_layer_by_moments_flows_by_either_method(rank):
+def test_a_linear_layer_by_moments_flows_by_every_method(rank):
     layer = numerics.AttentionLayer(2, 2, rank, divide_by_context=True)
     task = numerics.LinearTask(np.diag([0.8, 1.2]), 20)
     drawn = [numerics.sample_sequences(task, 300, rng=i) for i in range(2)]
@@ -200,7 +202,7 @@ def test_a_linear_layer_by_moments_flows_by_either_method(rank):
     grid = np.linspace(0.0, 40.0, 9)
     runs = {
         method: gpu.system_flow(system, theta, 40.0, times=grid, method=method, **TOLERANCES)
-        for method in ("explicit", "implicit")
+        for method in METHODS
     }
     twins = [
         numerics.system_flow(numerics.LayerMomentsSystem(layer, m), row, 40.0, times=grid)

@@ -31,7 +31,7 @@ def spectral(*args):
     model = SpectralAttention(*args)
     signal = 0.5 + np.random.default_rng(3).random((ROWS, model.tasks))
     given = [
-        numerics.MultiTask(model.block_dims, 6 + i, signal=signal[i], noise=0.4 * i)
+        numerics.MultiTask(model.block_dims, signal=signal[i], context_length=6 + i, noise=0.4 * i)
         for i in range(ROWS)
     ]
 
@@ -94,8 +94,8 @@ CASES = {
     **{f"separate-{kind}": attention(numerics.SeparateAttention(3, 4), kind)
        for kind in ("factored", "diagonal", "dense")},
     "separate-rank": attention(numerics.SeparateAttention(6, 3, 2), "factored"),
-    "spectral": spectral(3, (2, 3), 7),
-    "spectral-many": spectral(6, (5, 5), 10),
+    "spectral": spectral((2, 3), 3, 7),
+    "spectral-many": spectral((5, 5), 6, 10),
     "moments-merged": by_moments(numerics.AttentionLayer(2, 2)),
     "moments-1": by_moments(numerics.AttentionLayer(1, 1, 1, divide_by_context=True)),
     "moments-rank": by_moments(numerics.AttentionLayer(3, 2, 2, divide_by_context=True)),
@@ -200,7 +200,7 @@ def test_taken_rows_are_the_rows(name):
     [
         attention(numerics.SeparateAttention(16, 16), "factored"),
         attention(numerics.MergedAttention(8, 8), "factored"),
-        spectral(16, (8, 8), 16),
+        spectral((8, 8), 16, 16),
         by_moments(numerics.AttentionLayer(4, 12)),
     ],
     ids=["separate", "merged", "spectral", "moments"],

@@ -13,7 +13,7 @@ SIZE, ROWS = 100, 5000
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("method", ["explicit", "implicit"])
+@pytest.mark.parametrize("method", ["explicit", "implicit", "Chebyshev"])
 def test_the_host_takes_what_pays_and_a_device_what_fits(method, place):
     state = place.put(np.zeros((SIZE, ROWS)))
     assert on_host(state) == (place.name != "cupy")

@@ -40,7 +40,7 @@ def test_a_stack_holds_each_kind_of_source(place):
 @pytest.mark.parametrize("place", PLACES)
 def test_a_source_alone_is_one_row(place):
     task = numerics.LinearTask(np.diag([0.5, 1.0]), 7, noise=0.1)
-    several = numerics.MultiTask((2, 1), 7)
+    several = numerics.MultiTask((2, 1), 1.0, 7)
     layer = numerics.linear_layer_moments([([[[2.0, 1.0], [1.0, 0.0]]], [3.0])])
     for source in (task, numerics.population_moments(task), layer, several):
         alone = gpu.stack_moments(source, **place.options)

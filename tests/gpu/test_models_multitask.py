@@ -10,7 +10,7 @@ from numerics import LayerSystem, MultiTask, MultiTaskLayer, sample_multitask
 from tests.gpu.support import PLACES, Place, assert_close
 
 ROWS, P = 3, 20
-TASK = MultiTask((2, 1), 5, signal=[0.5, 1.5], noise=0.2)
+TASK = MultiTask((2, 1), signal=[0.5, 1.5], context_length=5, noise=0.2)
 # One output and two, embeddings below, at and above a token's length, every attention.
 LAYERS = [
     MultiTaskLayer(3, 2, 2, 5),
@@ -24,7 +24,7 @@ FUNCTIONS = ["loss", "velocity", "invariants"]
 
 def samples(layer):
     """Tokens (rows, P, L+1, d+d_y) and targets (rows, P, d_y), different in each row."""
-    task = TASK if layer.outputs == 2 else MultiTask((4,), 5)
+    task = TASK if layer.outputs == 2 else MultiTask((4,), 1.0, 5)
     drawn = [sample_multitask(task, P, rng=i) for i in range(ROWS)]
     tokens, target = (np.array(part) for part in zip(*drawn, strict=True))
     return tokens, target

@@ -11,10 +11,10 @@ from tests.gpu.support import PLACES, assert_close
 
 ROWS = 3
 MODELS = [
-    SpectralAttention(heads=1, block_dims=(1,), embedding=1),
-    SpectralAttention(heads=3, block_dims=(2, 3), embedding=7),
-    SpectralAttention(heads=2, block_dims=(4, 1, 3), embedding=9),
-    SpectralAttention(heads=6, block_dims=(5, 5), embedding=10),
+    SpectralAttention(block_dims=(1,), heads=1, embedding_dim=1),
+    SpectralAttention(block_dims=(2, 3), heads=3, embedding_dim=7),
+    SpectralAttention(block_dims=(4, 1, 3), heads=2, embedding_dim=9),
+    SpectralAttention(block_dims=(5, 5), heads=6, embedding_dim=10),
 ]
 FUNCTIONS = ["loss", "velocity", "jacobian", "invariants"]
 
@@ -23,7 +23,7 @@ def tasks(model, count=ROWS):
     """Tasks that differ in context length, signal and noise."""
     signal = 0.5 + np.random.default_rng(3).random((count, model.tasks))
     return [
-        MultiTask(model.block_dims, context_length=6 + i, signal=signal[i], noise=0.4 * i)
+        MultiTask(model.block_dims, signal=signal[i], context_length=6 + i, noise=0.4 * i)
         for i in range(count)
     ]
 
@@ -83,8 +83,8 @@ def test_taken_rows_are_the_rows():
 def test_what_does_not_fit_is_refused_by_name():
     model = MODELS[1]
     with pytest.raises(ValueError, match=r"model has block_dims \(2, 3\), but the tasks have"):
-        gpu.SpectralSystem(model, gpu.stack_moments([MultiTask((3, 2), context_length=4)]))
+        gpu.SpectralSystem(model, gpu.stack_moments([MultiTask((3, 2), 1.0, context_length=4)]))
     with pytest.raises(TypeError, match="moments must be stacked from MultiTask"):
         gpu.SpectralSystem(model, gpu.stack_moments([LinearTask(np.eye(5), 4)]))
-    with pytest.raises(ValueError, match="sources must agree in dimensions"):
-        gpu.stack_moments([MultiTask((3, 2), context_length=4), MultiTask((5,), context_length=4)])
+    with pytest.raises(ValueError, match="sources must agree in block_dims"):
+        gpu.stack_moments([MultiTask((3, 2), 1.0, 4), MultiTask((5,), 1.0, 4)])

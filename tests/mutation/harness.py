@@ -52,6 +52,8 @@ class Judge:
         self._work = work
         options = ["-qs", f"--rootdir={scope.ROOT}"]
         options += [f"-pno:{name}" for name in ("cacheprovider", "faulthandler", "logging")]
+        options += [f"--ignore={path}" for path in self._group.left_out]
+        options += ["-k", self._group.keywords] if self._group.keywords else []
         paths = [path for path in self._group.tests if (scope.ROOT / path).exists()]
         os.chdir(scope.ROOT)
         return int(pytest.main([*options, *paths], plugins=[self]))
@@ -70,6 +72,7 @@ class Judge:
         for item in session.items:
             if item.get_closest_marker("xfail") is None:
                 self.items[item.nodeid] = item
+        swap.forget()  # finds the caches, which it cannot once they are frozen
         gc.collect()
         gc.freeze()
         assert self._work is not None
@@ -118,6 +121,7 @@ class Judge:
             _record_module(path)
         result = {}
         for node, following in zip(nodes, [*nodes[1:], None], strict=True):
+            swap.forget()  # or only the first test would reach what is cached
             _reached.clear()
             start = time.process_time()
             passed = self._run(self.items[node], self.items[following] if following else None)

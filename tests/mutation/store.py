@@ -85,7 +85,8 @@ def _python(paths: Iterable[str]) -> list[Path]:
 def suite_digest(group: scope.Group) -> str:
     """The digest of all of a group's tests and of the modules that they judge."""
     paths = [*_python([*group.tests, *group.modules]), Path(__file__).parents[1] / "conftest.py"]
-    return digest(path.read_bytes() for path in paths)
+    unseen = _python(group.left_out)
+    return digest(path.read_bytes() for path in paths if path not in unseen)
 
 
 class Results:
@@ -125,17 +126,19 @@ class Results:
 
 
 class Baseline:
-    """What the tests of each file do without a mutation."""
+    """What the tests of each file do without a mutation.
+
+    It holds while the file and the modules that its tests reach are the same.
+    """
 
     def __init__(self, group: scope.Group, folder: Path) -> None:
         self._path = folder / f"baseline.{group.name}.json"
-        self._code = digest(path.read_bytes() for path in _python(group.modules))
         self._all: dict[str, Any] = _read(self._path)
 
     def has(self, name: str) -> bool:
         """Whether a file was measured as it is."""
-        stored = self._all.get(name)
-        return stored is not None and stored["digest"] == self._digest(name)
+        files = self._all.get(name, {}).get("files")
+        return bool(files) and all(file_digest(path) == was for path, was in files.items())
 
     def of(self, name: str) -> dict[str, Seen]:
         """The tests of a file."""
@@ -144,11 +147,10 @@ class Baseline:
     def put(self, name: str, tests: dict[str, Seen]) -> None:
         """Keep what a file's tests do."""
         plain = {node: (s.passed, s.seconds, s.reached) for node, s in tests.items()}
-        self._all[name] = {"digest": self._digest(name), "tests": plain}
+        reached = {function.split(":")[0] for s in tests.values() for function in s.reached}
+        files = {path: file_digest(path) for path in {name, *reached}}
+        self._all[name] = {"files": files, "tests": plain}
         _write(self._path, self._all)
-
-    def _digest(self, name: str) -> str:
-        return digest([self._code.encode(), file_digest(name).encode()])
 
 
 @dataclass(frozen=True)

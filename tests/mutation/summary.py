@@ -194,10 +194,10 @@ equivalent. {alive}**
 - A mutant is *killed* by a test that fails, and counts as a *timeout* if a test takes more than ten
   times its processor time and three seconds.
 - Not counted as mutants: {silent} changes that alter only what an error message says, and {code}
-  that compile to the same code. A change is one of a message if it lies in what is raised, or in
-  an argument whose parameter the called function uses in what it raises alone
-  (`tests/mutation/messages.py` reads that from the source). Messages are tested elsewhere:
-  `tests/fuzz` requires each to name the argument.
+  that compile to the same code, every negative length in a `reshape` being -1. A change is one of
+  a message if it lies in what is raised, or in an argument whose parameter the called function
+  uses in what it raises alone (`tests/mutation/messages.py` reads that from the source). Messages
+  are tested elsewhere: `tests/fuzz` requires each to name the argument.
 - Decorators are not mutated, the functions below them are; nor are a class's own statements.
 - Mutants of a constant are judged by every test that reaches the module.
 

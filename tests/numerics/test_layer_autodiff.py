@@ -50,7 +50,7 @@ def torch_multitask_loss(layer, weights, X, y):
     queries[:, :, layer.dimension :] = 0
     context = X[:, None, :-1]
     scores = (queries[:, None] @ Q.transpose(-1, -2)) @ (context @ K.transpose(-1, -2)).mT
-    scores = scores / layer.embedding**0.5  # (P, H, query, token)
+    scores = scores / layer.embedding_dim**0.5  # (P, H, query, token)
     if layer.attention == "softmax":
         scores = torch.softmax(scores, dim=-1)
     elif layer.divide_by_context:

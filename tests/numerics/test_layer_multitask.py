@@ -45,7 +45,7 @@ def naive_prediction(layer, theta, sequence):
     for h in range(layer.heads):
         scores = np.zeros(Z.shape[1], total.dtype)
         for n in range(Z.shape[1]):
-            scores[n] = (K[h] @ Z[:, n]) @ (Q[h] @ query) / np.sqrt(layer.embedding)
+            scores[n] = (K[h] @ Z[:, n]) @ (Q[h] @ query) / np.sqrt(layer.embedding_dim)
         if layer.attention == "softmax":
             scores = np.exp(scores) / np.exp(scores).sum()
         elif layer.divide_by_context:
@@ -123,7 +123,7 @@ def test_conserved_quantities_do_not_move_along_the_velocity(layer):
 @pytest.mark.parametrize("attention", ["softmax", "linear"])
 def test_descent_trains_and_drifts_by_the_order_of_its_step(attention):
     layer = MultiTaskLayer(3, 2, 2, 3, attention, attention == "linear")
-    system = LayerSystem(layer, *sample_multitask(MultiTask((2, 1), 8), 40, rng=0))
+    system = LayerSystem(layer, *sample_multitask(MultiTask((2, 1), 1.0, 8), 40, rng=0))
     initial = layer.initial_weights(0.3, rng=0)
     # Over one stretch of time Euler's step moves a quadratic invariant by its first power.
     coarse, fine = (
@@ -210,7 +210,7 @@ def test_leakage_is_the_largest_entry_that_should_not_be_there():
 
 
 def test_embedding_must_hold_the_diagonals():
-    with pytest.raises(ValueError, match="embedding must be >= 3"):
+    with pytest.raises(ValueError, match="embedding_dim must be >= 3"):
         MultiTaskLayer(3, 2, 1, 2).embed([[1, 1]], [[1, 1]], [[1, 1, 1]], [[1, 1, 1]])
     with pytest.raises(ValueError, match="k must have shape"):
         MultiTaskLayer(3, 2, 1, 3).embed([[1, 1]], [[1, 1]], [[1, 1]], [[1, 1, 1]])
@@ -249,7 +249,7 @@ def test_misuse_is_named(change, message):
         ((0, 1, 1, 1), ValueError, "dimension"),
         ((1, 0, 1, 1), ValueError, "outputs"),
         ((1, 1, 0, 1), ValueError, "heads"),
-        ((1, 1, 1, 1.5), TypeError, "embedding"),
+        ((1, 1, 1, 1.5), TypeError, "embedding_dim"),
         ((1, 1, 1, 1, "cubic"), ValueError, "attention must be one of linear, softmax"),
         ((1, 1, 1, 1, "softmax", True), ValueError, "divide_by_context"),
     ],

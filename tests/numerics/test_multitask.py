@@ -7,7 +7,7 @@ from numerics import MultiTask, sample_multitask
 
 
 def test_sampled_tasks_are_what_they_say():
-    task = MultiTask((2, 3), 6, signal=[0.5, 2.0], noise=0.4)
+    task = MultiTask((2, 3), signal=[0.5, 2.0], context_length=6, noise=0.4)
     tokens, target = sample_multitask(task, 20_000, rng=0)
     x, y = tokens[..., :5], tokens[:, :-1, 5:]
     assert not tokens[:, -1, 5:].any()
@@ -28,7 +28,7 @@ def test_sampled_tasks_are_what_they_say():
 
 def test_without_noise_labels_lie_in_their_block():
     """L ≥ d_i pairs determine g_i, which must then give the target too."""
-    task = MultiTask((2, 3), 6)
+    task = MultiTask((2, 3), 1.0, 6)
     tokens, target = sample_multitask(task, 5, rng=3)
     for X, y in zip(tokens, target, strict=True):
         for i, block in enumerate(task.blocks):
@@ -42,18 +42,18 @@ def test_without_noise_labels_lie_in_their_block():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (((), 5), ValueError, "dimensions must name at least one task"),
-        ((3, 5), TypeError, "dimensions must be a sequence"),
-        (((2, 0), 5), ValueError, "each of dimensions must be >= 1"),
-        (((2, 1.5), 5), TypeError, "each of dimensions must be an integer"),
-        (((2,), 0), ValueError, "context_length must be >= 1"),
-        (((2,), 5, 0.0), ValueError, "signal must be > 0"),
-        (((2,), 5, [1.0, 2.0]), ValueError, "length of signal is 2"),
-        (((2,), 5, 1.0, -1.0), ValueError, "noise must be >= 0"),
+        (((), 1.0, 5), ValueError, "block_dims must name at least one task"),
+        ((3, 1.0, 5), TypeError, "block_dims must be a sequence"),
+        (((2, 0), 1.0, 5), ValueError, "each of block_dims must be >= 1"),
+        (((2, 1.5), 1.0, 5), TypeError, "each of block_dims must be an integer"),
+        (((2,), 1.0, 0), ValueError, "context_length must be >= 1"),
+        (((2,), 0.0, 5), ValueError, "signal must be > 0"),
+        (((2,), [1.0, 2.0], 5), ValueError, "length of signal is 2"),
+        (((2,), 1.0, 5, -1.0), ValueError, "noise must be >= 0"),
     ],
 )
 def test_tasks_that_cannot_be_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
-        MultiTask(*arguments)
+        MultiTask(*arguments[:3], noise=sum(arguments[3:]))
     with pytest.raises(ValueError, match="count must be >= 1"):
-        sample_multitask(MultiTask((2,), 3), 0)
+        sample_multitask(MultiTask((2,), 1.0, 3), 0)

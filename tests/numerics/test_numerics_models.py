@@ -276,15 +276,15 @@ def test_predictions_have_the_loss_of_their_moments(name):
     model = MODELS[name]
     sequences = numerics.sample_sequences(numerics.LinearTask(np.eye(3), 4), 30, rng=1)
     states = np.stack([state(model.size, 1), state(model.size, 2)])
-    errors = numerics.predict(model, states, sequences) - sequences.target
+    errors = numerics.predict(model, sequences, states) - sequences.target
     moments = numerics.moments_of_sequences(sequences)
     # Sums over 30 sequences of products of order 10.
     np.testing.assert_allclose(
         np.mean(errors**2, axis=1), numerics.loss(model, moments, states), rtol=1e-12
     )
     np.testing.assert_array_equal(
-        numerics.predict(model, states[0], sequences) - sequences.target, errors[0]
+        numerics.predict(model, sequences, states[0]) - sequences.target, errors[0]
     )
     other = numerics.sample_sequences(numerics.LinearTask(np.eye(2), 4), 3, rng=1)
     with pytest.raises(ValueError, match="model has dimension 3"):
-        numerics.predict(model, states[0], other)
+        numerics.predict(model, other, states[0])

@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 
 from numerics import (
+    AttentionLayer,
     AttentionSystem,
+    LayerSystem,
+    LinearTask,
     MergedAttention,
     SeparateAttention,
     gradient_flow,
     population_moments,
+    sample_sequences,
+    stability,
     system_flow,
 )
 from numerics.solver import augmented, cheapest_method
@@ -91,3 +96,31 @@ def test_the_jacobian_given_to_implicit_solvers(tau):
     J = jacobian(0.0, y)
     # Central difference: h² = 1e-10 times third derivatives within a factor 100 of the first.
     assert np.abs(J - np.array(columns).T).max() < 1e-7 * np.abs(J).max()
+
+
+def without_a_jacobian():
+    """The softmax layer on sequences of its own, with a start."""
+    layer = AttentionLayer(dimension=1, heads=2, attention="softmax")
+    sequences = sample_sequences(LinearTask([[1.0]], 6), 40, rng=0)
+    return LayerSystem.of(layer, sequences), layer.initial_weights(0.3, rng=1)
+
+
+def test_a_system_without_a_jacobian_takes_explicit_methods():
+    system, theta = without_a_jacobian()
+    exact = system_flow(system, theta, 5.0, times=[5.0], method="RK45", rtol=1e-11, atol=1e-13)
+    for options in ({}, {"method": "DOP853"}, {"method": "RK45"}):
+        run = system_flow(system, theta, 5.0, times=[5.0], **options)
+        assert run.status == "finished"
+        # rtol = 1e-8 of weights of order 1, over some tens of steps.
+        assert np.abs(run.states[-1] - exact.states[-1]).max() < 1e-6
+    assert run.loss[-1] < system.loss(theta)
+    assert len(system_flow(system, theta, 5.0).t) > 2
+
+
+def test_what_needs_a_jacobian_names_what_lacks_it():
+    system, theta = without_a_jacobian()
+    for method in ("LSODA", "BDF", "Radau", "Krylov"):
+        with pytest.raises(ValueError, match=f"method must be .* without a Jacobian, got {method}"):
+            system_flow(system, theta, 1.0, method=method)
+    with pytest.raises(TypeError, match="system must be a system with a Jacobian, got "):
+        stability(system, theta)

@@ -20,7 +20,7 @@ from numerics._repr import OneLine
 ROOT = Path(__file__).parents[2]
 MODEL = nm.SeparateAttention(dimension=2, heads=2)
 TASK = nm.LinearTask.from_eigenvalues([0.4, 0.2], 31)
-HEAD = nm.ReducedHead(block_dim=10, embedding=30, context_length=100)
+HEAD = nm.ReducedHead(block_dim=10, signal=1.0, context_length=100, embedding_dim=30)
 
 
 def flow():
@@ -53,8 +53,8 @@ def ensemble():
 
 
 def spectral():
-    model = nm.SpectralAttention(heads=1, block_dims=(10,), embedding=30)
-    system = nm.SpectralSystem(model, nm.MultiTask((10,), context_length=100))
+    model = nm.SpectralAttention(block_dims=(10,), heads=1, embedding_dim=30)
+    system = nm.SpectralSystem(model, nm.MultiTask((10,), 1.0, context_length=100))
     return nm.spectral_flow(system, model.leading_weights(0.01, 0.5, 1.0), 5.0)
 
 
@@ -174,7 +174,7 @@ def records():
     sequences = nm.sample_sequences(TASK, 8, rng=0)
     return [
         TASK, moments, moments.eigenform()[0], nm.dense_moments(moments), sequences,
-        nm.TokenTask(sequences.x[0], 5), nm.MultiTask((2,) * 9, 100),
+        nm.TokenTask(sequences.x[0], 5), nm.MultiTask((2,) * 9, 1.0, 100),
         nm.linear_layer_moments([(nm.tokens_of(sequences), sequences.target)]),
         nm.find_plateaus(flow()),
         nm.stability(system, MODEL.initial_weights(0.1, rng=0)),

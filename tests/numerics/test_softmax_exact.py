@@ -40,7 +40,7 @@ def loss_by_definition(mu, omega, L, ratio, step):
 @pytest.mark.parametrize(("mu", "omega"), [(1.3, 0.4), (-0.8, -0.3), (0.7, -0.25)])
 def test_one_dimension_from_the_definition(L, step, mu, omega):
     """The oracle's error is that of halving its step, squared: it falls exponentially."""
-    result = exact_task_loss(mu, omega, 1, 2.0, L, noise=0.9)
+    result = exact_task_loss(omega, mu, 1, 2.0, L, noise=0.9)
     expected, coarse = (
         2.0 * loss_by_definition(mu, omega, L, 0.81 / 2, h) for h in (step, 1.5 * step)
     )
@@ -144,7 +144,7 @@ def test_one_pair_and_uniform_attention_are_closed_forms():
         assert moments.participation == pytest.approx(1 / L, rel=1e-12)
         assert moments.query_participation == pytest.approx(7 / L, rel=1e-12)
         assert moments.query_cubes == pytest.approx(7 / L**2, rel=1e-12)
-        loss = exact_task_loss(1.7, 0.0, 7, 0.6, L, noise=0.5)
+        loss = exact_task_loss(0.0, 1.7, 7, 0.6, L, noise=0.5)
         expected = 0.6 * (7 + 1.7**2 * (7 + 0.25 / 0.6) / L)
         assert abs(loss.value - expected) <= loss.error
     one = attention_moments(0.8, 7, 1)
@@ -196,21 +196,21 @@ def test_long_contexts_tend_to_the_expansion_in_the_length():
 @pytest.mark.parametrize("L", [2, 40, 3000, 10**6])
 @pytest.mark.parametrize(("d", "squared_norm"), [(1, 60.0), (2, 1e-3), (9, 1.0), (2000, 30.0)])
 def test_error_estimate_bounds_the_change_on_a_finer_grid(d, L, squared_norm, monkeypatch):
-    arguments = (1.1, math.sqrt(squared_norm / d), d, 0.7, L)
+    arguments = (math.sqrt(squared_norm / d), 1.1, d, 0.7, L)
     result = exact_task_loss(*arguments, noise=0.4)
-    moments = attention_moments(arguments[1], d, L)
+    moments = attention_moments(arguments[0], d, L)
     assert result.status == moments.status == CONVERGED
     assert result.error <= 1e-9 * result.value
     monkeypatch.setattr("numerics.softmax.exact.STEPS", (0.13, 0.11))
     fine = exact_task_loss(*arguments, noise=0.4)
     assert abs(fine.value - result.value) <= result.error
-    finer = attention_moments(arguments[1], d, L)
+    finer = attention_moments(arguments[0], d, L)
     for name in ("participation", "score_mean", "score_square", "query_cubes"):
         assert abs(getattr(finer, name) / getattr(moments, name) - 1) <= moments.error, name
 
 
 def test_unreachable_tolerance_is_told():
-    result = exact_task_loss(1.0, 0.3, 10, 1.0, 100, rtol=1e-15)
+    result = exact_task_loss(0.3, 1.0, 10, 1.0, 100, rtol=1e-15)
     assert result.status.startswith("quadrature did not reach tolerance: reached ")
     assert result.error > 0
     assert attention_moments(0.3, 10, 100, rtol=1e-15).status.startswith("quadrature did not")
@@ -219,22 +219,22 @@ def test_unreachable_tolerance_is_told():
 def test_enormous_weights_end_in_a_status():
     assert attention_moments(1e6, 5, 50).status.startswith("quadrature did not")
     assert attention_moments(1e200, 5, 50).status.endswith("reached nan")
-    saturated = exact_task_loss(1e-6, 1e6, 5, 1.0, 50)
+    saturated = exact_task_loss(1e6, 1e-6, 5, 1.0, 50)
     assert saturated.status == CONVERGED
     assert 4.9 < saturated.value < 5.0
 
 
 def test_sum_over_tasks_and_signs():
-    task = MultiTask((3, 5), 20, signal=[0.5, 2.0], noise=0.7)
-    whole = exact_loss([1.1, -0.6], [0.4, -0.2], task)
+    task = MultiTask((3, 5), signal=[0.5, 2.0], context_length=20, noise=0.7)
+    whole = exact_loss([0.4, -0.2], [1.1, -0.6], task)
     parts = [
-        exact_task_loss(m, w, d, s, 20, noise=0.7)
+        exact_task_loss(w, m, d, s, 20, noise=0.7)
         for m, w, d, s in [(1.1, 0.4, 3, 0.5), (0.6, 0.2, 5, 2.0)]
     ]
     assert whole.value == pytest.approx(sum(p.value for p in parts), rel=1e-13)
-    full = exact_loss(np.diag([1.1, -0.6]), [0.4, -0.2], task)
+    full = exact_loss([0.4, -0.2], np.diag([1.1, -0.6]), task)
     assert full.value == whole.value
-    fewer = exact_loss([1.1], [0.4], task)
+    fewer = exact_loss([0.4], [1.1], task)
     assert fewer.value == pytest.approx(parts[0].value + 10.0, rel=1e-13)
 
 
@@ -244,7 +244,7 @@ def test_optimum_is_a_minimum(d, L, noise):
     assert best.status == CONVERGED
 
     def loss(mu, omega):
-        return exact_task_loss(best.mu * mu, best.omega_bar * omega, d, 0.9, L, noise=noise).value
+        return exact_task_loss(best.omega_bar * omega, best.mu * mu, d, 0.9, L, noise=noise).value
 
     h = 1e-3
     for mu, omega in [(h, 0), (0, h), (h, h), (h, -h)]:
@@ -276,21 +276,24 @@ def test_one_pair_needs_no_head():
     assert (best.omega_bar, best.mu, best.loss) == (0.0, 0.0, 2.0)
 
 
+TWO = MultiTask((2, 2), 1.0, 5)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: exact_task_loss(1.0, 0.3, 0, 1.0, 5), ValueError, "block_dim must be >= 1"),
-        (lambda: exact_task_loss(1.0, 0.3, 2.5, 1.0, 5), TypeError, "block_dim must be an int"),
-        (lambda: exact_task_loss(1.0, 0.3, 2, 1.0, 0), ValueError, "context_length must be"),
-        (lambda: exact_task_loss(1.0, 0.3, 2, -1.0, 5), ValueError, "signal must be > 0"),
-        (lambda: exact_task_loss(1.0, 0.3, 2, 1.0, 5, noise=-1), ValueError, "noise must be >= 0"),
-        (lambda: exact_task_loss(math.nan, 0.3, 2, 1.0, 5), ValueError, "mu must be finite"),
-        (lambda: exact_task_loss(1.0, math.inf, 2, 1.0, 5), ValueError, "omega_bar must be finite"),
-        (lambda: exact_task_loss(1.0, 0.3, 2, 1.0, 5, rtol=0), ValueError, "rtol must be > 0"),
+        (lambda: exact_task_loss(0.3, 1.0, 0, 1.0, 5), ValueError, "block_dim must be >= 1"),
+        (lambda: exact_task_loss(0.3, 1.0, 2.5, 1.0, 5), TypeError, "block_dim must be an int"),
+        (lambda: exact_task_loss(0.3, 1.0, 2, 1.0, 0), ValueError, "context_length must be"),
+        (lambda: exact_task_loss(0.3, 1.0, 2, -1.0, 5), ValueError, "signal must be > 0"),
+        (lambda: exact_task_loss(0.3, 1.0, 2, 1.0, 5, noise=-1), ValueError, "noise must be >= 0"),
+        (lambda: exact_task_loss(0.3, math.nan, 2, 1.0, 5), ValueError, "mu must be finite"),
+        (lambda: exact_task_loss(math.inf, 1.0, 2, 1.0, 5), ValueError, "omega_bar must be finite"),
+        (lambda: exact_task_loss(0.3, 1.0, 2, 1.0, 5, rtol=0), ValueError, "rtol must be > 0"),
         (lambda: attention_moments(math.nan, 2, 5), ValueError, "omega_bar must be finite"),
-        (lambda: exact_loss([1.0], [0.1, 0.2], MultiTask((2, 2), 5)), ValueError, "heads in mu"),
-        (lambda: exact_loss([1.0] * 3, [0.1] * 3, MultiTask((2, 2), 5)), ValueError, "3 heads"),
-        (lambda: exact_loss([[1.0]], [0.1], MultiTask((2, 2), 5)), ValueError, "tasks in mu"),
+        (lambda: exact_loss([0.1, 0.2], [1.0], TWO), ValueError, "heads in mu"),
+        (lambda: exact_loss([0.1] * 3, [1.0] * 3, TWO), ValueError, "3 heads"),
+        (lambda: exact_loss([0.1], [[1.0]], TWO), ValueError, "tasks in mu"),
         (lambda: exact_optimum(2, 0.0, 5), ValueError, "signal must be > 0"),
         (lambda: exact_optimum(2, 1.0, 5, noise=math.nan), ValueError, "noise must be finite"),
     ],
@@ -301,7 +304,7 @@ def test_misuse_is_refused(call, error, message):
 
 
 def test_contexts_that_floating_point_cannot_count_are_refused():
-    for refused in (exact_optimum, partial(exact_task_loss, 1.0, 0.1)):
+    for refused in (exact_optimum, partial(exact_task_loss, 0.1, 1.0)):
         with pytest.raises(ValueError, match="context_length must be <= 1e"):
             refused(10, 1.0, 10**15)
 

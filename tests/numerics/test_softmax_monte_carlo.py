@@ -16,7 +16,7 @@ from numerics.softmax.exact import exact_loss
 from numerics.softmax.monte_carlo import icl_loss_monte_carlo
 
 FIVE = 5.0  # standard errors: one miss in two million
-TASK = MultiTask((3, 5, 2), 30, signal=[0.7, 1.3, 0.4], noise=0.6)
+TASK = MultiTask((3, 5, 2), signal=[0.7, 1.3, 0.4], context_length=30, noise=0.6)
 
 
 def block_heads(task, omega_bar):
@@ -48,20 +48,20 @@ def test_block_heads_that_serve_every_task(heads):
     """The exact loss, with all terms between heads of different blocks."""
     omega_bar = np.array([0.5, -0.35, 0.9])[:heads]
     mu = np.array([[1.1, 1.8, 1.5], [1.2, -1.5, 1.6], [0.8, 1.7, 0.7]])[:heads]
-    exact = exact_loss(mu, omega_bar, TASK)
+    exact = exact_loss(omega_bar, mu, TASK)
     estimate = icl_loss_monte_carlo(block_heads(TASK, omega_bar), mu, TASK, 40_000, rng=3)
     assert abs(estimate.mean - exact.value) < FIVE * estimate.error
     assert estimate.error < 0.01 * exact.value
     if heads == 3:  # the terms between heads are no small change
-        alone = exact_loss(np.diagonal(mu), omega_bar, TASK)
+        alone = exact_loss(omega_bar, np.diagonal(mu), TASK)
         assert abs(alone.value - exact.value) > 3 * FIVE * estimate.error
 
 
 @pytest.mark.parametrize(("d", "L", "squared_norm"), [(10, 300, 1.0), (1, 8, 30.0), (6, 3, 4.0)])
 def test_exact_loss_of_one_head(d, L, squared_norm):
-    task = MultiTask((d,), L, noise=0.5)
+    task = MultiTask((d,), 1.0, L, noise=0.5)
     omega_bar, mu = math.sqrt(squared_norm / d), 0.6 * math.sqrt(d)
-    exact = exact_loss([mu], [omega_bar], task)
+    exact = exact_loss([omega_bar], [mu], task)
     estimate = icl_loss_monte_carlo(block_heads(task, [omega_bar]), [[mu]], task, 8000, rng=4)
     assert abs(estimate.mean - exact.value) < FIVE * estimate.error
     assert estimate.error < 0.05 * exact.value
@@ -82,7 +82,7 @@ def test_slices_of_tokens_do_not_matter(monkeypatch):
 
 
 def test_scores_beyond_the_range_of_exp():
-    task = MultiTask((2,), 50)
+    task = MultiTask((2,), 1.0, 50)
     estimate = icl_loss_monte_carlo(np.full((1, 2), 1e4), [[0.1]], task, 50, rng=8)
     assert np.isfinite(estimate.mean)
     assert estimate.error > 0
@@ -104,7 +104,7 @@ def test_bayes_risk_in_one_dimension():
     c = np.exp(np.arange(-15, 5, 0.1))  # c = χ², of density c² e^{−c/2}, on a log axis
     density = c**3 * np.exp(-c / 2)
     expected = np.average(2 * 0.81 / (2 * c + 0.81), weights=density)
-    estimate = bayes_risk_monte_carlo(1, 2.0, 6, noise=0.9, samples=20_000, rng=10)
+    estimate = bayes_risk_monte_carlo(1, 2.0, 6, noise=0.9, count=20_000, rng=10)
     assert abs(estimate.mean - expected) < FIVE * estimate.error
 
 
@@ -116,12 +116,12 @@ def test_baselines_from_sampled_regressions(d, L):
     X = generator.standard_normal((samples, L, d))
     g = math.sqrt(signal) * generator.standard_normal((samples, d, 1))
     y = X @ g + noise * generator.standard_normal((samples, L, 1))
-    common = {"noise": noise, "samples": 4000, "rng": 12}
+    common = {"noise": noise, "count": 4000, "rng": 12}
     for ridge in (0.05, noise**2 / (signal * L), 2.0):
         gram = X.swapaxes(1, 2) @ X / L + ridge * np.eye(d)
         error = np.linalg.solve(gram, X.swapaxes(1, 2) @ y / L) - g
         risk = (error**2).sum(axis=(1, 2))
-        estimate = ridge_risk_monte_carlo(d, signal, L, ridge=ridge, **common)
+        estimate = ridge_risk_monte_carlo(d, signal, L, penalty=ridge, **common)
         spread = math.hypot(risk.std() / math.sqrt(samples), estimate.error)
         assert abs(risk.mean() - estimate.mean) < FIVE * spread
         bayes = bayes_risk_monte_carlo(d, signal, L, **common)
@@ -133,16 +133,16 @@ def test_baselines_from_sampled_regressions(d, L):
 
 
 def test_without_noise_bayes_sees_what_the_context_spans():
-    assert bayes_risk_monte_carlo(7, 0.5, 3, noise=0.0, samples=5) == (2.0, 0.0)
-    assert bayes_risk_monte_carlo(3, 0.5, 7, noise=0.0, samples=5) == (0.0, 0.0)
-    little = bayes_risk_monte_carlo(7, 0.5, 3, noise=1e-6, samples=50, rng=0)
+    assert bayes_risk_monte_carlo(7, 0.5, 3, noise=0.0, count=5) == (2.0, 0.0)
+    assert bayes_risk_monte_carlo(3, 0.5, 7, noise=0.0, count=5) == (0.0, 0.0)
+    little = bayes_risk_monte_carlo(7, 0.5, 3, noise=1e-6, count=50, rng=0)
     assert little.mean == pytest.approx(2.0, rel=1e-6)
 
 
 def test_chunks_of_matrices_do_not_matter(monkeypatch):
-    whole = bayes_risk_monte_carlo(4, 1.0, 9, noise=1.0, samples=3000, rng=13)
+    whole = bayes_risk_monte_carlo(4, 1.0, 9, noise=1.0, count=3000, rng=13)
     monkeypatch.setattr(baselines, "_NUMBERS", 16 * 100)
-    chunks = bayes_risk_monte_carlo(4, 1.0, 9, noise=1.0, samples=3000, rng=14)
+    chunks = bayes_risk_monte_carlo(4, 1.0, 9, noise=1.0, count=3000, rng=14)
     assert abs(whole.mean - chunks.mean) < FIVE * math.hypot(whole.error, chunks.error)
 
 
@@ -157,17 +157,17 @@ ONE = np.ones((1, 10))
         (lambda: icl_loss_monte_carlo(ONE, np.ones((2, 3)), TASK, 5), ValueError, "heads in mu"),
         (lambda: icl_loss_monte_carlo(ONE, np.ones((1, 2)), TASK, 5), ValueError, "tasks in mu"),
         (lambda: icl_loss_monte_carlo(ONE, [[math.nan] * 3], TASK, 5), ValueError, "mu must be"),
-        (lambda: icl_loss_monte_carlo(ONE, [[1.0] * 3], TASK, 1), ValueError, "samples must be"),
+        (lambda: icl_loss_monte_carlo(ONE, [[1.0] * 3], TASK, 1), ValueError, "count must be"),
         (lambda: icl_loss_monte_carlo(ONE, [[1.0] * 3], TASK, 5, chunk=0), ValueError, "chunk"),
-        (lambda: bayes_risk_monte_carlo(0, 1.0, 5, noise=1.0, samples=5), ValueError, "block_dim"),
-        (lambda: bayes_risk_monte_carlo(2.5, 1.0, 5, noise=1.0, samples=5), TypeError, "block_dim"),
-        (lambda: bayes_risk_monte_carlo(2, -1.0, 5, noise=1.0, samples=5), ValueError, "signal"),
-        (lambda: bayes_risk_monte_carlo(2, 1.0, 0, noise=1.0, samples=5), ValueError, "context"),
-        (lambda: bayes_risk_monte_carlo(2, 1.0, 5, noise=-1.0, samples=5), ValueError, "noise"),
+        (lambda: bayes_risk_monte_carlo(0, 1.0, 5, noise=1.0, count=5), ValueError, "block_dim"),
+        (lambda: bayes_risk_monte_carlo(2.5, 1.0, 5, noise=1.0, count=5), TypeError, "block_dim"),
+        (lambda: bayes_risk_monte_carlo(2, -1.0, 5, noise=1.0, count=5), ValueError, "signal"),
+        (lambda: bayes_risk_monte_carlo(2, 1.0, 0, noise=1.0, count=5), ValueError, "context"),
+        (lambda: bayes_risk_monte_carlo(2, 1.0, 5, noise=-1.0, count=5), ValueError, "noise"),
         (
-            lambda: ridge_risk_monte_carlo(2, 1.0, 5, ridge=0.0, noise=1.0, samples=5),
+            lambda: ridge_risk_monte_carlo(2, 1.0, 5, penalty=0.0, noise=1.0, count=5),
             ValueError,
-            "ridge must be > 0",
+            "penalty must be > 0",
         ),
     ],
 )  # fmt: skip

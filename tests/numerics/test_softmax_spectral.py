@@ -22,26 +22,26 @@ from tests.numerics.support import (
 )
 
 CASES = {
-    "two tasks": (2, (2, 3), 4, MultiTask((2, 3), 7, [0.7, 1.3], 0.5)),
-    "one head": (1, (3, 1), 2, MultiTask((3, 1), 5)),
-    "one task": (3, (2,), 9, MultiTask((2,), 4, 2.0, 0.1)),
-    "idle heads": (4, (1, 2), 1, MultiTask((1, 2), 11, 0.5)),
+    "two tasks": (2, (2, 3), 4, MultiTask((2, 3), [0.7, 1.3], 7, noise=0.5)),
+    "one head": (1, (3, 1), 2, MultiTask((3, 1), 1.0, 5)),
+    "one task": (3, (2,), 9, MultiTask((2,), 2.0, 4, noise=0.1)),
+    "idle heads": (4, (1, 2), 1, MultiTask((1, 2), 0.5, 11)),
 }
 
 
 def system_of(name):
     heads, dims, embedding, task = CASES[name]
-    return SpectralSystem(SpectralAttention(heads, dims, embedding), task)
+    return SpectralSystem(SpectralAttention(dims, heads, embedding), task)
 
 
 def slow_loss(system, theta):
     """The loss of the module's formula, one term at a time."""
     model, task = system.model, system.task
     o, v, k, q = model.unpack(theta)
-    omega, mu = k * q / math.sqrt(model.embedding), o * v
+    omega, mu = k * q / math.sqrt(model.embedding_dim), o * v
     total = 0.0
     for i, block in enumerate(task.blocks):
-        lam, d = task.signal[i], task.dimensions[i]
+        lam, d = task.signal[i], task.block_dims[i]
         total += lam * d
         for j in range(block.start, block.stop):
             gain = sum(mu[h, i] * omega[h, j] for h in range(model.heads))
@@ -119,7 +119,7 @@ def test_combined_rates_are_those_of_the_paper():
         for part in model.combined(theta + 2e-40j * system.velocity(theta))  # at τ = 1/2
     )
     assert_same(d_mu, (o**2 + v**2) * 2 * by_mu)
-    assert_same(d_omega, (k**2 + q**2) / model.embedding * 2 * by_omega)
+    assert_same(d_omega, (k**2 + q**2) / model.embedding_dim * 2 * by_omega)
 
 
 def test_an_overflowing_flow_keeps_what_it_has():
@@ -132,8 +132,8 @@ def test_an_overflowing_flow_keeps_what_it_has():
 
 
 def test_whole_layer_reads_the_same_weights():
-    model = SpectralAttention(3, (2, 2), 5)
-    layer = MultiTaskLayer(dimension=4, outputs=2, heads=3, embedding=5)
+    model = SpectralAttention((2, 2), 3, 5)
+    layer = MultiTaskLayer(dimension=4, outputs=2, heads=3, embedding_dim=5)
     theta = state(model.size, 7)
     omega, mu = layer.spectral(layer.embed(*model.unpack(theta)))
     assert_same(omega, model.combined(theta)[0])
@@ -143,7 +143,7 @@ def test_whole_layer_reads_the_same_weights():
 
 
 def test_balanced_weights_and_block_means():
-    model = SpectralAttention(2, (2, 1), 3)
+    model = SpectralAttention((2, 1), 2, 3)
     omega = np.array([[1.0, -2.0, 0.0], [0.5, 0.25, -3.0]])
     mu = np.array([[-1.0, 0.0], [2.0, 3.0]])
     theta = model.balanced(omega, mu)
@@ -157,15 +157,15 @@ def test_balanced_weights_and_block_means():
 
 
 def test_leaders_lead():
-    model = SpectralAttention(3, (1, 1), 1)
+    model = SpectralAttention((1, 1), 3, 1)
     mu = model.combined(model.leading_weights(0.1, 0.0, 2.0, leaders=[2, 0]))[1]
     assert mu.round(12).tolist() == [[0, 2], [0, 0], [2, 0]]
 
 
 def zero_pairs(heads=3):
     """Heads on their tasks, at the stationary point of on-task weights; off-task pairs zero."""
-    task = MultiTask((2, 2), 10, [1.0, 0.6], noise=0.4)
-    model = SpectralAttention(heads, task.dimensions, 3)
+    task = MultiTask((2, 2), [1.0, 0.6], 10, noise=0.4)
+    model = SpectralAttention(task.block_dims, heads, 3)
     omega, mu = np.zeros((heads, 4)), np.zeros((heads, 2))
     for i, block in enumerate(task.blocks):
         c = 2 * task.noise_factor[i] / 10
@@ -201,8 +201,8 @@ def test_imbalance_keeps_omega_and_mu_and_moves_the_invariant():
 
 
 def test_reduced_flow_is_the_flow_of_one_head():
-    head = ReducedHead(4, 9, 50, signal=0.8, noise=0.6)
-    system = SpectralSystem(SpectralAttention(1, (4,), 9), MultiTask((4,), 50, 0.8, 0.6))
+    head = ReducedHead(4, signal=0.8, context_length=50, embedding_dim=9, noise=0.6)
+    system = SpectralSystem(SpectralAttention((4,), 1, 9), MultiTask((4,), 0.8, 50, noise=0.6))
     t = np.linspace(0, 30, 31)
     full = spectral_flow(
         system, system.model.balanced(np.full((1, 4), 0.05), [[0.7]]), 30.0, times=t, rtol=1e-10
@@ -216,7 +216,7 @@ def test_reduced_flow_is_the_flow_of_one_head():
 
 
 def test_emergence_is_the_velocity_on_the_slow_manifold():
-    head, omega = ReducedHead(4, 9, 50, 0.8, 0.6), np.linspace(0.05, 0.6, 9)
+    head, omega = ReducedHead(4, 0.8, 50, 9, noise=0.6), np.linspace(0.05, 0.6, 9)
     d_omega, d_mu = head.velocity(omega, head.equilibrium(omega))
     assert_same(d_omega, head.emergence_rate(omega))
     assert np.abs(d_mu).max() < 100 * EPS
@@ -227,7 +227,7 @@ def test_emergence_is_the_velocity_on_the_slow_manifold():
 
 def free_search(task, heads, seed):
     """Minimum over ω and μ both, without any elimination."""
-    model = SpectralAttention(heads, task.dimensions, 1)
+    model = SpectralAttention(task.block_dims, heads, 1)
     system = SpectralSystem(model, task)
     shape = (heads, model.dimension)
 
@@ -245,7 +245,7 @@ def free_search(task, heads, seed):
 
 def test_one_head_is_found_as_by_a_free_search():
     found = optimal_heads((3, 2), [1.0, 0.7], 20, heads=1, noise=0.3, rng=0)
-    free = min(free_search(MultiTask((3, 2), 20, [1.0, 0.7], 0.3), 1, s) for s in range(6))
+    free = min(free_search(MultiTask((3, 2), [1.0, 0.7], 20, noise=0.3), 1, s) for s in range(6))
     assert found.loss == pytest.approx(free, rel=1e-9)
     assert found.attained
     assert found.scale == pytest.approx(1.0, abs=1e-5)  # ‖ω‖ = 1
@@ -253,12 +253,12 @@ def test_one_head_is_found_as_by_a_free_search():
 
 
 def test_several_heads_reach_less_than_any_free_search_and_only_in_the_limit():
-    task = MultiTask((3, 2), 20, [1.0, 0.7], 0.3)
+    task = MultiTask((3, 2), [1.0, 0.7], 20, noise=0.3)
     found = optimal_heads((3, 2), [1.0, 0.7], 20, heads=2, noise=0.3, rng=0)
     assert not found.attained
     free = min(free_search(task, 2, s) for s in range(6))
     assert found.loss < free < 1.02 * found.loss
-    system = SpectralSystem(SpectralAttention(2, (3, 2), 1), task)
+    system = SpectralSystem(SpectralAttention((3, 2), 2, 1), task)
     gaps = []
     for scale in (1e-1, 1e-2, 1e-3):
         omega, mu = found.weights(scale)
@@ -282,25 +282,28 @@ def test_heads_beyond_one_per_entry_and_one_stay_idle():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: SpectralAttention(0, (2,), 1), "heads must be >= 1"),
-        (lambda: SpectralAttention(1, (), 1), "block_dims must name at least one task"),
-        (lambda: SpectralAttention(1, (2, 0), 1), "each of block_dims must be >= 1"),
-        (lambda: SpectralAttention(1, (2,), 0), "embedding must be >= 1"),
-        (lambda: SpectralAttention(1, (2, 2), 1).leading_weights(0.1, 0.1, 1.0), "heads must be"),
-        (lambda: SpectralAttention(2, (2,), 1).leading_weights(0.1, 1.0, 1.0), "leading must be"),
+        (lambda: SpectralAttention((2,), 0, 1), "heads must be >= 1"),
+        (lambda: SpectralAttention((), 1, 1), "block_dims must name at least one task"),
+        (lambda: SpectralAttention((2, 0), 1, 1), "each of block_dims must be >= 1"),
+        (lambda: SpectralAttention((2,), 1, 0), "embedding_dim must be >= 1"),
+        (lambda: SpectralAttention((2, 2), 1, 1).leading_weights(0.1, 0.1, 1.0), "heads must be"),
+        (lambda: SpectralAttention((2,), 2, 1).leading_weights(0.1, 1.0, 1.0), "leading must be"),
         (
-            lambda: SpectralAttention(2, (2, 1), 1).leading_weights(0.1, 0, 1, leaders=[1, 1]),
+            lambda: SpectralAttention((2, 1), 2, 1).leading_weights(0.1, 0, 1, leaders=[1, 1]),
             "different heads",
         ),
-        (lambda: SpectralAttention(1, (2,), 1).balanced([[1.0]], [[1.0]]), "omega must have"),
-        (lambda: SpectralSystem(SpectralAttention(1, (2,), 1), MultiTask((3,), 4)), "block_dims"),
+        (lambda: SpectralAttention((2,), 1, 1).balanced([[1.0]], [[1.0]]), "omega must have"),
+        (
+            lambda: SpectralSystem(SpectralAttention((2,), 1, 1), MultiTask((3,), 1.0, 4)),
+            "block_dims",
+        ),
         (lambda: spectral_flow(system_of("one head"), np.ones(3), 1.0), "length of initial"),
         (lambda: balanced_stability(system_of("one head"), state(20)), "length of theta"),
         (lambda: balanced_stability(system_of("one head"), state(12)), "theta must be balanced"),
-        (lambda: ReducedHead(0, 1, 1), "block_dim must be >= 1"),
-        (lambda: ReducedHead(1, 1, 1, signal=0.0), "signal must be > 0"),
-        (lambda: ReducedHead(1, 1, 1).flow(-0.1, 1, 1), "omega must be >= 0"),
-        (lambda: ReducedHead(1, 1, 1).flow(0.1, 1, 1, times=[0, 2]), "times must increase"),
+        (lambda: ReducedHead(0, 1.0, 1, 1), "block_dim must be >= 1"),
+        (lambda: ReducedHead(1, 0.0, 1, 1), "signal must be > 0"),
+        (lambda: ReducedHead(1, 1.0, 1, 1).flow(-0.1, 1, 1), "omega must be >= 0"),
+        (lambda: ReducedHead(1, 1.0, 1, 1).flow(0.1, 1, 1, times=[0, 2]), "times must increase"),
         (lambda: optimal_heads((2,), 1.0, 5, heads=0), "heads must be >= 1"),
         (lambda: optimal_heads((2,), 1.0, 5, heads=1, starts=0), "starts must be >= 1"),
         (lambda: optimal_heads((2,), -1.0, 5, heads=1), "signal must be > 0"),
@@ -313,4 +316,4 @@ def test_bad_input_is_refused_by_name(build, message):
 
 def test_blocks_that_are_no_sequence_are_refused():
     with pytest.raises(TypeError, match="block_dims must be a sequence"):
-        SpectralAttention(1, 3, 1)
+        SpectralAttention(3, 1, 1)

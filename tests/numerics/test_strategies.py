@@ -133,11 +133,11 @@ def test_models_and_weights_reach_their_edges():
 @given(st.data())
 def test_multi_tasks_and_their_models(data):
     task = data.draw(strategies.multi_tasks())
-    model = data.draw(strategies.softmax_models(task.dimensions))
+    model = data.draw(strategies.softmax_models(task.block_dims))
     theta = data.draw(strategies.weights(model))
     loss = numerics.SpectralSystem(model, task).loss(theta)
     # At zero the loss is Σ λ_i d_i.
-    energy = float(np.dot(task.signal, task.dimensions))
+    energy = float(np.dot(task.signal, task.block_dims))
     assert loss > 0
     assert theta.any() or loss == pytest.approx(energy, rel=10 * EPS)
 

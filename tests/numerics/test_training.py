@@ -116,8 +116,8 @@ def test_gradients_of_fresh_batches_average_to_that_of_the_population():
 
 
 def test_what_sequences_are_drawn_from():
-    layer = MultiTaskLayer(4, 2, heads=1, embedding=4)
-    several = FreshBatches(layer, MultiTask((2, 2), context_length=6), 5)
+    layer = MultiTaskLayer(4, 2, heads=1, embedding_dim=4)
+    several = FreshBatches(layer, MultiTask((2, 2), 1.0, context_length=6), 5)
     assert np.isfinite(several.system(0, (0,), float).loss(np.zeros(layer.size)))
     own = FreshBatches(LAYER, lambda count, rng: sample_sequences(TASK, count, rng=rng), 16)
     assert own.system(4, (9,), float).loss(START) == SOURCES["fresh"].system(4, (9,), float).loss(

@@ -30,7 +30,7 @@ def allocated_a_third(dims, signal, length, *, noise):
 
 def bound(heads):
     def lower_bound(*arguments, noise):
-        return softmax.lower_bound(heads, *arguments, noise=noise)
+        return softmax.lower_bound(*arguments, heads, noise=noise)
 
     return lower_bound
 

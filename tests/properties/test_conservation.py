@@ -191,8 +191,8 @@ def test_the_warm_up_conserves_its_invariant(omega, mu, d, lam, width, part, len
     start = omega / 50, mu / 50
     end = softmax.blow_up_time(*start, d, lam, width)
     course = softmax.warmup_time_course(part * end, *start, d, lam, width)
-    before = softmax.warmup_invariant(*start, d, width)
-    after = softmax.warmup_invariant(course.omega, course.mu, d, width)
+    before = softmax.warmup_invariant(*start, d, 1.0, np.inf, width)
+    after = softmax.warmup_invariant(course.omega, course.mu, d, 1.0, np.inf, width)
     # μ − κω̄ is a difference of what has grown by 1/(1 − t/t_end) <= 10.
     assert abs(after - before) <= 200 * EPS * (course.mu + d * width**0.5 * course.omega) * 10
     # At finite L along dω̄/dt = 4λμω̄/√d_e, dμ/dt = 4λdμ(ω̄ − φμ/L): by complex step of its log.
@@ -201,9 +201,7 @@ def test_the_warm_up_conserves_its_invariant(omega, mu, d, lam, width, part, len
     rates = 4 * lam * mu * omega / width**0.5, 4 * lam * d * mu * (omega - phi * mu / length)
     w, m = omega + 1e-40j * rates[0], mu + 1e-40j * rates[1]
     slope = np.imag(np.exp(power * np.log(w / omega)) * (m - kappa * w / (1 + power))) / 1e-40
-    value = softmax.warmup_invariant(
-        omega, mu, d, width, signal=lam, context_length=length, noise=noise
-    )
+    value = softmax.warmup_invariant(omega, mu, d, lam, length, width, noise=noise)
     wanted = omega**power * (mu - kappa * omega / (1 + power))
     terms = mu + kappa * omega / (1 + power)
     assert abs(value - wanted) <= 100 * EPS * omega**power * terms * (

@@ -62,10 +62,10 @@ def check_semigroup(course, size, length, norm, lam, omega, noise, t, part):
     """m(t + t') from w is m(t') from the norm √(m(t)√D) that has been reached by t."""
     keys = {"eigenvalue": lam, "task_eigenvalue": omega, "noise": noise}
     rate = 2 * size**0.5 * lam**2 * omega
-    whole = course(t / rate, size, length, norm, **keys)
-    middle = course(part * t / rate, size, length, norm, **keys)
+    whole = course(t / rate, norm, size, length, **keys)
+    middle = course(part * t / rate, norm, size, length, **keys)
     reached = math.sqrt(middle * math.sqrt(size))
-    last = course((1 - part) * t / rate, size, length, reached, **keys)
+    last = course((1 - part) * t / rate, reached, size, length, **keys)
     assert_each(last, whole, 60 * (1 + t))
 
 
@@ -80,10 +80,10 @@ def test_white_time_courses_are_semigroups(size, length, norm, lam, omega, noise
 
 
 def test_an_exponential_approach_is_rejected():
-    def wrong(t, size, length, norm, *, eigenvalue, **keys):
+    def wrong(t, norm, size, length, *, eigenvalue, **keys):
         """From m(0) to m(∞) at the rate of escape, without the logistic's shape."""
         keys["eigenvalue"] = eigenvalue
-        ends = [analytic.white_time_course(s, size, length, norm, **keys) for s in (0.0, math.inf)]
+        ends = [analytic.white_time_course(s, norm, size, length, **keys) for s in (0.0, math.inf)]
         rate = 2 * size**0.5 * eigenvalue**2 * keys["task_eigenvalue"]
         return ends[1] + (ends[0] - ends[1]) * math.exp(-rate * t * ends[0] / ends[1])
 
@@ -97,25 +97,25 @@ def test_white_curve_runs_from_start_to_global_minimum(size, length, norm, lam, 
     keywords = {"eigenvalue": lam, "task_eigenvalue": omega, "noise": noise}
     spectrum = ([lam] * size, length)
     spectral = {"task_eigenvalues": omega, "noise": noise}
-    assert_each(analytic.white_time_course(0.0, size, length, norm, **keywords),
+    assert_each(analytic.white_time_course(0.0, norm, size, length, **keywords),
                 norm**2 / math.sqrt(size), 8)  # fmt: skip
-    end = analytic.white_time_course(math.inf, size, length, norm, **keywords)
+    end = analytic.white_time_course(math.inf, norm, size, length, **keywords)
     assert math.isclose(end, analytic.mode_coefficients(*spectrum, **spectral)[0], rel_tol=1e-13)
-    last = analytic.white_loss_curve(math.inf, size, length, norm, **keywords)
+    last = analytic.white_loss_curve(math.inf, norm, size, length, **keywords)
     assert math.isclose(last, analytic.plateau_losses(*spectrum, **spectral)[-1], rel_tol=1e-13)
     # The loss is the definition at m(t); its terms cancel down from D λω.
-    m = analytic.white_time_course(t, size, length, norm, **keywords)
+    m = analytic.white_time_course(t, norm, size, length, **keywords)
     assert np.isfinite(m)
     curvature = analytic.mode_curvature(*spectrum, **spectral)[0]
     direct = size * (lam * omega - 2 * lam**2 * omega * m + curvature * m * m)
-    got = analytic.white_loss_curve(t, size, length, norm, **keywords)
+    got = analytic.white_loss_curve(t, norm, size, length, **keywords)
     magnitude = size * (lam * omega + 2 * lam**2 * omega * m + curvature * m * m)
     assert abs(got - direct) <= 60 * EPS * magnitude
 
 
 def test_white_curve_does_not_overflow():
     times = np.array([0.0, 1e2, 1e6, 1e300, math.inf])
-    m = analytic.white_time_course(times, 4, 31, 1e-3)
+    m = analytic.white_time_course(times, 1e-3, 4, 31)
     assert np.all(np.isfinite(m))
     np.testing.assert_allclose(m[2:], 31 / 36, rtol=4e-16)
 
@@ -275,9 +275,9 @@ def test_white_curves_and_aligned_heads_are_runs(size, length, noise, norm):
     start = model.pack([norm], norm / math.sqrt(size) * np.eye(size)[None])
     run = gradient_flow(model, moments, start, 4.0, times=times)
     keys = {"eigenvalue": 0.8, "task_eigenvalue": 1.5, "noise": noise}
-    curve = analytic.white_loss_curve(times, size, length, norm, **keys)
+    curve = analytic.white_loss_curve(times, norm, size, length, **keys)
     assert np.abs(run.loss - curve).max() < RELAXING
-    course = analytic.white_time_course(times, size, length, norm, **keys)
+    course = analytic.white_time_course(times, norm, size, length, **keys)
     assert np.abs(run.matrices - course[:, None, None] * np.eye(size)).max() < RELAXING
     spectral = [0.8] * size, length
     rates = (

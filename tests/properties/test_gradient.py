@@ -214,10 +214,10 @@ def test_gradient_is_the_derivative_in_fifty_digits(data, parameters):
 @given(st.data(), strategies.multi_tasks())
 def test_spectral_velocities_are_those_of_the_closed_form(data, task):
     """By the chain rule from `spectral_gradient`, and of one balanced head `balanced_velocity`."""
-    model = data.draw(strategies.softmax_models(task.dimensions))
+    model = data.draw(strategies.softmax_models(task.block_dims))
     theta = data.draw(strategies.weights(model))
-    system, root = SpectralSystem(model, task), model.embedding**0.5
-    arguments = task.dimensions, task.signal, task.context_length
+    system, root = SpectralSystem(model, task), model.embedding_dim**0.5
+    arguments = task.block_dims, task.signal, task.context_length
     omega, mu = model.combined(theta)
     d_omega, d_mu = softmax.spectral_gradient(omega, mu, *arguments, noise=task.noise)
     o, v, k, q = model.unpack(theta)
@@ -226,15 +226,21 @@ def test_spectral_velocities_are_those_of_the_closed_form(data, task):
     assert_same(
         softmax.spectral_loss(omega, mu, *arguments, noise=task.noise), system.loss(theta), 500
     )
-    one = SpectralAttention(1, task.dimensions[:1], model.embedding)
-    single = type(task)(task.dimensions[:1], task.context_length, task.signal[:1], task.noise)
+    one = SpectralAttention(task.block_dims[:1], 1, model.embedding_dim)
+    single = type(task)(task.block_dims[:1], task.signal[:1], task.context_length, noise=task.noise)
     w, m = np.random.default_rng(model.size).uniform(0.05, 0.5, size=2)
     state = one.balanced(np.full((1, one.dimension), w), [[m]])
     # In [S]'s time, −∂ℓ/∂θ, twice the velocity.
     moved = state + 2j * STEP * SpectralSystem(one, single).velocity(state)
     rates = [np.imag(part).ravel()[0] / STEP for part in one.combined(moved)]
     expected = softmax.balanced_velocity(
-        w, m, one.dimension, task.signal[0], task.context_length, model.embedding, noise=task.noise
+        w,
+        m,
+        one.dimension,
+        task.signal[0],
+        task.context_length,
+        one.embedding_dim,
+        noise=task.noise,
     )
     assert_same(rates, expected, 500, scale=4 * task.signal[0] * one.dimension)
 

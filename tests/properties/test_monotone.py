@@ -130,25 +130,25 @@ def test_white_curves_rise_and_their_loss_falls(size, length, norm, lam, omega, 
     keys = {"eigenvalue": lam, "task_eigenvalue": omega, "noise": noise}
     rate = 2 * size**0.5 * lam**2 * omega
     times = np.append(np.linspace(0.0, t + 30 / rate, 20), math.inf)
-    m = analytic.white_time_course(times, size, length, norm, **keys)
+    m = analytic.white_time_course(times, norm, size, length, **keys)
     end, slack = m[-1], 1 + 40 * EPS * (1 + 30)
     rising = m[0] <= end
     assert np.all(m[1:] <= m[:-1] * slack) or rising
     assert np.all(m[1:] >= m[:-1] / slack) or not rising
-    losses = analytic.white_loss_curve(times, size, length, norm, **keys)
+    losses = analytic.white_loss_curve(times, norm, size, length, **keys)
     gap = abs(m - end)
     allowed = 40 * EPS * (losses + size * lam**3 * omega * gap * (m + end) * (1 + rate * t + 30))
     assert np.all(np.diff(losses) <= allowed[1:] + allowed[:-1])
-    ahead = analytic.white_time_course(times[:-1], size, length, 1.5 * norm, **keys)
+    ahead = analytic.white_time_course(times[:-1], 1.5 * norm, size, length, **keys)
     assert np.all(ahead >= m[:-1] / slack)
 
 
 @given(spectra, st.floats(1e-6, 0.5), factors, positive)
 def test_larger_starts_and_growth_are_faster(spectrum, norm, factor, growth):
     lam, omega = spectrum
-    time = analytic.escape_time(lam, norm, task_eigenvalues=omega)
-    assert analytic.escape_time(lam, norm / factor, task_eigenvalues=omega) > time
-    assert analytic.escape_time(factor * lam, norm, task_eigenvalues=omega) < time
+    time = analytic.escape_time(norm, lam, task_eigenvalues=omega)
+    assert analytic.escape_time(norm / factor, lam, task_eigenvalues=omega) > time
+    assert analytic.escape_time(norm, factor * lam, task_eigenvalues=omega) < time
     assert analytic.learning_time(factor * norm, growth) < analytic.learning_time(norm, growth)
     limit = growth ** (1 / 3)  # at curvature 1
     spans = analytic.time_to_reach(np.array([0.5, 0.6, 0.9]) * limit, 0.1 * limit, growth, 1.0)
@@ -193,7 +193,7 @@ def test_heads_help_and_tasks_cost(parameters, signal_of_one, dim_of_one):
     dims, signal, length, noise = parameters
     slack = 1 + 60 * EPS
     bounds = [
-        softmax.lower_bound(heads, dims, signal, length, noise=noise)
+        softmax.lower_bound(dims, signal, length, heads, noise=noise)
         for heads in range(1, len(dims) + 3)
     ]
     assert all(b <= a * slack for a, b in itertools.pairwise(bounds))
@@ -201,7 +201,7 @@ def test_heads_help_and_tasks_cost(parameters, signal_of_one, dim_of_one):
     assert all(b < a for a, b in itertools.pairwise(bounds[: len(dims) + 1]))
     more = [*dims, dim_of_one], np.append(signal, signal_of_one), length
     for heads, value in enumerate(bounds, 1):
-        assert softmax.lower_bound(heads, *more, noise=noise) > value / slack
+        assert softmax.lower_bound(*more, heads, noise=noise) > value / slack
     # Tasks that share a head cost; each further split helps.
     together, count = np.zeros(len(dims), int), len(dims)
     losses = [
@@ -249,6 +249,6 @@ def test_what_else_is_said_to_be_monotone(parameters, factor, u, step):
 @given(strategies.multi_tasks(max_tasks=2), strategies.seeds())
 def test_noise_raises_the_exact_loss(task, seed):
     omega, mu = np.random.default_rng(seed).uniform(0.1, 0.8, size=(2, task.outputs))
-    louder = MultiTask(task.dimensions, task.context_length, task.signal, task.noise + 1)
-    here, there = exact_loss(mu, omega, task), exact_loss(mu, omega, louder)
+    louder = MultiTask(task.block_dims, task.signal, task.context_length, noise=task.noise + 1)
+    here, there = exact_loss(omega, mu, task), exact_loss(omega, mu, louder)
     assert there.value - there.error > here.value + here.error

@@ -129,7 +129,7 @@ def test_no_heads_beat_the_lower_bound(case):
     assume(np.linalg.cond(np.exp(omega @ omega.T)) < 1e10)
     mu = best_read_outs(omega, dims, signal, length, noise)
     loss = softmax.spectral_loss(omega, mu, dims, signal, length, noise=noise)
-    bound = softmax.lower_bound(omega.shape[0], dims, signal, length, noise=noise)
+    bound = softmax.lower_bound(dims, signal, length, omega.shape[0], noise=noise)
     assert loss >= bound * (1 - 1e-12)
 
 

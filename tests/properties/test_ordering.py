@@ -152,7 +152,7 @@ def check_bounds(lowest, bound, parameters):
     """Bayes < lower bound of any number of heads <= what is attained, and <= Σ λd."""
     dims, signal, length, noise = parameters
     arrays, slack = (dims, signal, length), 1 + 60 * EPS
-    bounds = [bound(h, *arrays, noise=noise) for h in range(1, len(dims) + 3)]
+    bounds = [bound(*arrays, h, noise=noise) for h in range(1, len(dims) + 3)]
     least, energy = lowest(*arrays, noise=noise), float(np.dot(dims, signal))
     assert least < bounds[-1]
     limit = softmax.limit_loss(*arrays, noise=noise)
@@ -177,16 +177,16 @@ def test_bayes_bound_and_attained_losses_are_ordered(parameters):
     attained = at_thrice_the_length(*arrays, noise=noise)
     assert attained >= bayes(*longer, noise=noise) * (1 - 60 * EPS)
     full = softmax.allocation_loss(1.0, *arrays, noise=noise)
-    bound = softmax.lower_bound(len(dims) + 1, *arrays, noise=noise)
+    bound = softmax.lower_bound(*arrays, len(dims) + 1, noise=noise)
     assert math.isclose(bound, full, rel_tol=40 * EPS)
-    ratio = softmax.optimality_ratio(len(dims) + 1, *arrays, noise=noise)
+    ratio = softmax.optimality_ratio(*arrays, len(dims) + 1, noise=noise)
     assert ratio >= 1 - 60 * EPS
     assert ratio <= np.max(softmax.optimality_factor(*arrays, noise=noise)) * (1 + 60 * EPS)
     # Linear attention trained for one such task alone, white: c + 1/L in place of c.
     for d, lam in zip(dims, signal, strict=True):
         keys = {"task_eigenvalues": lam, "noise": noise}
         linear = analytic.plateau_losses(np.ones(d), length, **keys)[-1]
-        one = softmax.lower_bound(2, [d], [lam], length, noise=noise)
+        one = softmax.lower_bound([d], [lam], length, 2, noise=noise)
         assert one <= linear * (1 + 60 * EPS)
 
 
@@ -196,7 +196,8 @@ def test_bounds_out_of_order_are_rejected():
         gamma = np.array(dims) / length
         return np.sum(signal * dims * softmax.ridge_risk(gamma, signal * dims / noise**2, 1e-6))
 
-    def without_cap(heads, *arrays, noise):
+    def without_cap(dims, signal, length, heads, *, noise):
+        arrays = dims, signal, length
         budget = heads - 1 if heads > 1 else math.exp(-1)
         shares = softmax.water_filling(*arrays, noise=noise, budget=2 * budget)
         return softmax.allocation_loss(shares, *arrays, noise=noise)
@@ -238,11 +239,11 @@ def test_shared_heads_and_other_lengths_lie_between(data, parameters, other):
 @share(0.3)
 @given(st.data(), strategies.multi_tasks(max_tasks=2, max_dimension=3))
 def test_no_run_crosses_the_bounds(data, task):
-    model = data.draw(strategies.softmax_models(task.dimensions))
+    model = data.draw(strategies.softmax_models(task.block_dims))
     theta = data.draw(strategies.weights(model, scale=0.7))
-    arguments = (task.dimensions, task.signal, task.context_length)
+    arguments = (task.block_dims, task.signal, task.context_length)
     run = spectral_flow(SpectralSystem(model, task), theta, 2.0)
-    bound = softmax.lower_bound(model.heads, *arguments, noise=task.noise)
+    bound = softmax.lower_bound(*arguments, model.heads, noise=task.noise)
     assert run.loss.min() >= bound * (1 - 1e-12)
     linear = data.draw(strategies.linear_tasks(max_dimension=3))
     moments = population_moments(linear)
@@ -256,7 +257,7 @@ def test_no_run_crosses_the_bounds(data, task):
 def test_no_head_of_finite_size_beats_bayes(d, length, noise, seed):
     rng = np.random.default_rng(seed)
     omega, mu = rng.uniform(0.1, 0.8), rng.uniform(0.1, 3.0)
-    attained = exact_loss([mu], [omega], MultiTask((d,), length, noise=noise))
-    risk = bayes_risk_monte_carlo(d, 1.0, length, noise=noise, samples=2000, rng=rng)
+    attained = exact_loss([omega], [mu], MultiTask((d,), 1.0, length, noise=noise))
+    risk = bayes_risk_monte_carlo(d, 1.0, length, noise=noise, count=2000, rng=rng)
     # The risk of a sample lies between 0 and d: six standard errors.
     assert attained.value + attained.error >= risk.mean - 6 * risk.error

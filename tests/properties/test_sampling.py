@@ -183,7 +183,7 @@ def test_losses_on_sequences_are_those_of_the_moments(data, seed):
     model = data.draw(strategies.linear_models(task.dimension))
     theta = 0.5 * np.random.default_rng(seed).standard_normal(model.size)
     sequences = sample_sequences(task, 4000, rng=seed)
-    errors = (numerics.predict(model, theta, sequences) - sequences.target) ** 2
+    errors = (numerics.predict(model, sequences, theta) - sequences.target) ** 2
     within(errors, float(numerics.loss(model, population_moments(task), theta)), 1e-12)
     second = analytic.feature_second_moment(
         task.covariance,
@@ -208,12 +208,12 @@ def test_losses_on_sequences_are_those_of_the_moments(data, seed):
 @given(strategies.multi_tasks(max_tasks=2, max_dimension=3), strategies.seeds())
 def test_softmax_heads_on_drawn_tokens_have_the_exact_loss(task, seed):
     """Heads with equal weights on blocks of their own: quadrature, against Monte Carlo."""
-    task = MultiTask(task.dimensions, min(task.context_length, 20), task.signal, task.noise)
+    task = MultiTask(task.block_dims, task.signal, min(task.context_length, 20), noise=task.noise)
     rng = np.random.default_rng(seed)
     omega, mu = rng.uniform(0.1, 0.7, size=(2, task.outputs))
-    heads = np.repeat(np.diag(omega), task.dimensions, axis=1)
+    heads = np.repeat(np.diag(omega), task.block_dims, axis=1)
     estimate = icl_loss_monte_carlo(heads, np.diag(mu), task, 3000, rng=rng)
-    exact = exact_loss(mu, omega, task)
+    exact = exact_loss(omega, mu, task)
     assert abs(estimate.mean - exact.value) <= SIGMAS * estimate.error + exact.error
 
 
@@ -223,12 +223,12 @@ def test_expansions_in_one_over_length_have_their_order(task, weight):
     """`first_order_loss` errs by O(1/L²), [S]'s loss by O(1/L): ratios 4 and 2 at twice L."""
     rng = np.random.default_rng(task.dimension)
     mu = rng.uniform(0.3, 1.0, size=task.outputs)
-    heads = np.repeat(np.diag(np.full(task.outputs, weight)), task.dimensions, axis=1)
+    heads = np.repeat(np.diag(np.full(task.outputs, weight)), task.block_dims, axis=1)
     gaps = []
     for length in (2000, 4000):
-        other = MultiTask(task.dimensions, length, task.signal, task.noise)
-        exact = exact_loss(mu, np.full(task.outputs, weight), other, rtol=1e-11)
-        arguments = heads, np.diag(mu), task.dimensions, task.signal, length
+        other = MultiTask(task.block_dims, task.signal, length, noise=task.noise)
+        exact = exact_loss(np.full(task.outputs, weight), mu, other, rtol=1e-11)
+        arguments = heads, np.diag(mu), task.block_dims, task.signal, length
         gaps.append(
             [
                 exact.value - function(*arguments, noise=task.noise)
@@ -242,8 +242,8 @@ def test_expansions_in_one_over_length_have_their_order(task, weight):
 
 
 def test_the_spectral_system_is_exact_for_infinite_contexts():
-    model, task = SpectralAttention(1, (2,), 1), MultiTask((2,), 10**9)
+    model, task = SpectralAttention((2,), 1, 1), MultiTask((2,), 1.0, 10**9)
     theta = model.balanced([[0.3, 0.3]], [[1.2]])
     value = float(SpectralSystem(model, task).loss(theta))
     # Both are Σ (1 − A)² and terms of order 1/L.
-    assert abs(value - exact_loss([1.2], [0.3], task).value) < 1e-7
+    assert abs(value - exact_loss([0.3], [1.2], task).value) < 1e-7

@@ -61,7 +61,7 @@ def test_units_of_tokens_and_tasks(spectrum, length, noise, a, b):
         scaled = function(a * lam, task_eigenvalues=b * omega)
         np.testing.assert_array_equal(scaled, a**2 * b * function(lam, task_eigenvalues=omega))
     time, scaled = (
-        analytic.escape_time(x, 1e-3, task_eigenvalues=y)
+        analytic.escape_time(1e-3, x, task_eigenvalues=y)
         for x, y in ((lam, omega), (a * lam, b * omega))
     )
     assert_each(scaled, time / (a**2 * b), 4)
@@ -119,11 +119,11 @@ def test_units_of_the_white_curve(size, length, norm, lam, omega, noise, t):
         (analytic.white_time_course, 1 / a),
         (analytic.white_loss_curve, a * b),
     ):
-        value = function(t, size, length, norm, **here)
-        scaled = function(t / (a**2 * b), size, length, norm / a**0.5, **there)
+        value = function(t, norm, size, length, **here)
+        scaled = function(t / (a**2 * b), norm / a**0.5, size, length, **there)
         # e^{−rt} carries the rounding of rt, and rt <= 2√9 · 20³ · 9.
         assert_each(scaled, factor * value, 20)
-        slow = function(3 * t, size, length, norm, tau=3, **here)
+        slow = function(3 * t, norm, size, length, tau=3, **here)
         rate = 2 * size**0.5 * lam**2 * omega
         assert_each(slow, value, 20 * (1 + rate * t))
 

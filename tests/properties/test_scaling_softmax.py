@@ -44,7 +44,7 @@ FORMS = [
     (filled, 0),
     (softmax.optimality_factor, 0),
     (softmax.dimension_coefficient, 0),
-    (lambda *a, noise: softmax.optimality_ratio(3, *a, noise=noise), 0),
+    (lambda *a, noise: softmax.optimality_ratio(*a, 3, noise=noise), 0),
     (lambda d, s, L, *, noise: softmax.separation([0] * len(d), d, s, L, noise=noise), 0),
     (lambda d, s, L, *, noise: softmax.separation_limit(range(len(d)), d, s, noise=noise), 0),
     (lambda d, s, L, *, noise: softmax.noise_factor(d, s, noise=noise), 0),
@@ -117,9 +117,7 @@ def test_units_of_time(omega, mu, d, lam, length, width, noise, c):
         lambda s, n: softmax.equilibrium_value(omega, d, s, length, noise=n),
         lambda s, n: np.array(softmax.neglected_share(*weights, s, length, noise=n)),
         lambda s, n: softmax.training_phase(*weights, s, length, noise=n),
-        lambda s, n: softmax.warmup_invariant(
-            *weights, width, signal=s, context_length=length, noise=n
-        ),
+        lambda s, n: softmax.warmup_invariant(*weights, s, length, width, noise=n),
     ]
     for function in unchanged:
         assert_each(function(there, louder), function(lam, noise), 20)
@@ -202,9 +200,10 @@ def test_phases_at_large_dimension(omega, mu, d, lam, length, width, noise, k):
     st.data(), strategies.multi_tasks(max_tasks=2, max_dimension=3), st.sampled_from([0.25, 4.0])
 )
 def test_units_of_the_spectral_flow(data, task, c):
-    model = data.draw(strategies.softmax_models(task.dimensions))
+    model = data.draw(strategies.softmax_models(task.block_dims))
     theta, times = data.draw(strategies.weights(model, scale=0.5)), np.array([0.5, 1.0])
-    other = MultiTask(task.dimensions, task.context_length, c * task.signal, c**0.5 * task.noise)
+    noise = c**0.5 * task.noise
+    other = MultiTask(task.block_dims, c * task.signal, task.context_length, noise=noise)
     here, there = SpectralSystem(model, task), SpectralSystem(model, other)
     assert_each(there.loss(theta), c * here.loss(theta), 20)
     assert_same(there.velocity(theta), c * here.velocity(theta), 100)
@@ -217,8 +216,9 @@ def test_units_of_the_spectral_flow(data, task, c):
 @given(strategies.multi_tasks(max_tasks=2), units, strategies.seeds())
 def test_units_of_the_exact_loss(task, c, seed):
     omega, mu = np.random.default_rng(seed).uniform(0.1, 0.8, size=(2, task.outputs))
-    other = MultiTask(task.dimensions, task.context_length, c * task.signal, c**0.5 * task.noise)
-    here, there = exact_loss(mu, omega, task), exact_loss(mu, omega, other)
+    noise = c**0.5 * task.noise
+    other = MultiTask(task.block_dims, c * task.signal, task.context_length, noise=noise)
+    here, there = exact_loss(omega, mu, task), exact_loss(omega, mu, other)
     assert (
         abs(there.value - c * here.value) <= there.error + c * here.error + 100 * EPS * there.value
     )

@@ -141,7 +141,7 @@ def test_closed_forms_of_matrices(stack, seed):
     check_slices(lambda m, c, s, t: analytic.population_loss(m, c, s, task_covariance=t),
                  (M, cov, S, task), 1e4)  # fmt: skip
     beta, query = rng.standard_normal((2, ROWS, size))
-    check_slices(analytic.predict, (beta, query, M), 1e4)
+    check_slices(analytic.predict, (M, beta, query), 1e4)
     check_slices(
         lambda b, q, c, t, n, s: analytic.converged_prediction(
             b, q, c, n, task_covariance=t, noise=s
@@ -175,8 +175,8 @@ def test_softmax_forms(data, case):
         softmax.dimension_coefficient,
         softmax.single_head_optimum,
         softmax.water_filling,
-        lambda *a, noise: softmax.lower_bound(2, *a, noise=noise),
-        lambda *a, noise: softmax.optimality_ratio(2, *a, noise=noise),
+        lambda *a, noise: softmax.lower_bound(*a, 2, noise=noise),
+        lambda *a, noise: softmax.optimality_ratio(*a, 2, noise=noise),
         lambda *a, noise: softmax.allocation_loss(0.3, *a, noise=noise),
         lambda *a, noise: softmax.generalised_loss(*a, 2 * a[-1], noise=noise),
         lambda *a, noise: softmax.allocated_loss(heads, *a, noise=noise),
@@ -200,8 +200,8 @@ unit = st.lists(st.floats(0.05, 1.0), min_size=ROWS, max_size=ROWS).map(np.array
 @given(unit, unit, unit, st.integers(1, 40), st.integers(1, 40))
 def test_elementwise_forms(x, y, z, size, length):
     calls = [
-        lambda x, y, z: analytic.white_time_course(9 * x, size, length, y, noise=z),
-        lambda x, y, z: analytic.white_loss_curve(9 * x, size, length, y, noise=z),
+        lambda x, y, z: analytic.white_time_course(9 * x, y, size, length, noise=z),
+        lambda x, y, z: analytic.white_loss_curve(9 * x, y, size, length, noise=z),
         lambda x, y, z: analytic.value_velocity(x, y, z),
         lambda x, y, z: analytic.learning_time(x, y, tau=z),
         lambda x, y, z: analytic.time_to_reach(0.9 * x, 0.5 * x, y, y * z),
@@ -211,7 +211,7 @@ def test_elementwise_forms(x, y, z, size, length):
         lambda x, y, z: softmax.convergence_rate(size, y, length, 4, noise=z),
         lambda x, y, z: softmax.warmup_time(x, 0.01 * y, 0.02 * z, size, 1.0, 4),
         lambda x, y, z: softmax.blow_up_time(x, y, size, z, 4),
-        lambda x, y, z: softmax.warmup_invariant(x, y, size, 4, noise=z),
+        lambda x, y, z: softmax.warmup_invariant(x, y, size, 1.0, np.inf, 4, noise=z),
         lambda x, y, z: softmax.neglected_share(x, y, size, 1.0, length, noise=z),
         lambda x, y, z: softmax.training_phase(x, y, size, 1.0, length, noise=z),
         lambda x, y, z: softmax.bayes_risk(x, y),
@@ -262,8 +262,8 @@ def test_samples_are_the_sequences_they_hold(data, sample, cut):
     assert_same(small.velocity(theta), system.velocity(theta), 5000, scale=scale)
     model = data.draw(strategies.linear_models(size))
     weights = data.draw(strategies.weights(model))
-    predictions = numerics.predict(model, weights, sample)
-    apart = np.concatenate([numerics.predict(model, weights, p) for p in split])
+    predictions = numerics.predict(model, sample, weights)
+    apart = np.concatenate([numerics.predict(model, p, weights) for p in split])
     assert_same(predictions, apart)
-    beta_form = analytic.predict(sample.beta, sample.query, model.matrix(weights))
+    beta_form = analytic.predict(model.matrix(weights), sample.beta, sample.query)
     assert_same(predictions, beta_form, 2000, scale=1.0)

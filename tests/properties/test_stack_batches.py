@@ -42,10 +42,10 @@ def systems(draw):
         alone = [numerics.AttentionSystem(model, numerics.population_moments(t)) for t in each]
         return lambda xp: gpu.AttentionSystem(model, gpu.stack_moments(each, xp=xp)), alone, theta
     if kind == "spectral":
-        blocks = draw(strategies.multi_tasks(max_tasks=2)).dimensions
+        blocks = draw(strategies.multi_tasks(max_tasks=2)).block_dims
         each = [
-            numerics.MultiTask(blocks, draw(st.integers(1, 200)),
-                               draw(strategies.spectra(len(blocks))), draw(strategies.noises()))
+            numerics.MultiTask(blocks, draw(strategies.spectra(len(blocks))),
+                               draw(st.integers(1, 200)), noise=draw(strategies.noises()))
             for _ in range(ROWS)
         ]  # fmt: skip
         model = draw(strategies.softmax_models(blocks))

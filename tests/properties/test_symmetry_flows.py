@@ -100,14 +100,14 @@ def test_signs_that_leave_the_matrix_alone_commute_with_the_flow(run, pair, seed
 @share(0.3)
 @given(st.data(), strategies.multi_tasks(max_tasks=2, max_dimension=3))
 def test_spectral_flows_permute_heads_and_tasks(data, task):
-    model = data.draw(strategies.softmax_models(task.dimensions))
+    model = data.draw(strategies.softmax_models(task.block_dims))
     theta = data.draw(strategies.weights(model, scale=0.5))
     heads = data.draw(strategies.permutations(model.heads))
     tasks = data.draw(strategies.permutations(task.outputs))
-    dims = tuple(task.dimensions[i] for i in tasks)
+    dims = tuple(task.block_dims[i] for i in tasks)
     columns = np.concatenate([np.arange(task.dimension)[task.blocks[i]] for i in tasks])
-    other = SpectralAttention(model.heads, dims, model.embedding)
-    moved = MultiTask(dims, task.context_length, task.signal[tasks], task.noise)
+    other = SpectralAttention(dims, model.heads, model.embedding_dim)
+    moved = MultiTask(dims, task.signal[tasks], task.context_length, noise=task.noise)
 
     def act(theta):
         o, v, k, q = (part[heads] for part in model.unpack(theta))
@@ -169,7 +169,8 @@ def test_networks_follow_the_trajectories_of_attention(run):
 def test_the_exact_loss_knows_neither_sign_nor_order(data, task):
     rng = np.random.default_rng(data.draw(strategies.seeds()))
     omega, mu = rng.uniform(0.1, 0.8, size=(2, task.outputs))
-    here = exact_loss(mu, omega, task)
-    back = MultiTask(task.dimensions[::-1], task.context_length, task.signal[::-1], task.noise)
-    there = exact_loss(-mu[::-1], -omega[::-1], back)
+    here = exact_loss(omega, mu, task)
+    turned = task.block_dims[::-1], task.signal[::-1]
+    back = MultiTask(*turned, task.context_length, noise=task.noise)
+    there = exact_loss(-omega[::-1], -mu[::-1], back)
     assert abs(here.value - there.value) <= here.error + there.error + 100 * EPS * here.value

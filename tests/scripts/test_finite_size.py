@@ -56,7 +56,7 @@ def test_limit_weights_are_those_of_the_paper():
     c = 1.5 * d / L
     noise = math.sqrt(0.5 * d)
     m = math.sqrt(d) / (1 + math.e * c)
-    expected = exact_task_loss(m, d**-0.5, d, 1.0, 100, noise=noise).value
+    expected = exact_task_loss(d**-0.5, m, d, 1.0, 100, noise=noise).value
     assert exact_at_limit(d, L, 1.5, 100) == pytest.approx(expected, rel=1e-12)
     exact, formula, first = ladder_losses(np.array([d]), np.array([L]), 1.5)
     assert formula[0] == pytest.approx(d * math.e * c / (1 + math.e * c), rel=1e-12)
@@ -65,9 +65,9 @@ def test_limit_weights_are_those_of_the_paper():
 
 
 def test_read_outs_of_the_sampled_heads_are_the_best():
-    task = MultiTask((4, 5), 300, signal=(0.8, 1.5), noise=0.5)
+    task = MultiTask((4, 5), signal=(0.8, 1.5), context_length=300, noise=0.5)
     omega, mu = some_heads(task)
-    arguments = (np.array(task.dimensions), np.array(task.signal), 300)
+    arguments = (np.array(task.block_dims), np.array(task.signal), 300)
     _, gradient = closed.spectral_gradient(omega, mu, *arguments, noise=0.5)
     # Sums of some ten products of the size of μ.
     assert np.abs(gradient).max() < 1e-12 * np.abs(mu).max()

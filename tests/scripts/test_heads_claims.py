@@ -13,7 +13,7 @@ from claims.heads_optimum import best_losses, bound
 from numerics import MultiTask
 from numerics.softmax.heads import optimal_heads
 
-TASK = MultiTask((4, 6, 3), context_length=30, signal=(1.0, 0.3, 2.0), noise=0.5)
+TASK = MultiTask((4, 6, 3), signal=(1.0, 0.3, 2.0), context_length=30, noise=0.5)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -45,10 +45,10 @@ def test_built_and_random_heads_are_equiangular(heads):
 
 def test_best_losses_are_those_of_the_reduced_search():
     """At the optimum of one head the loss is the search's; any other μ has a larger one."""
-    found = optimal_heads(TASK.dimensions, TASK.signal, 30, heads=1, noise=0.5, rng=0)
+    found = optimal_heads(TASK.block_dims, TASK.signal, 30, heads=1, noise=0.5, rng=0)
     omega, mu = found.weights()
     assert best_losses(omega[None], TASK)[0] == pytest.approx(found.loss, rel=1e-12)
-    sizes = (np.array(TASK.dimensions), np.asarray(TASK.signal), 30)
+    sizes = (np.array(TASK.block_dims), np.asarray(TASK.signal), 30)
     for factor in (0.9, 1.1):
         assert closed.spectral_loss(omega, factor * mu, *sizes, noise=0.5) > found.loss
 
@@ -67,7 +67,7 @@ def test_flow_of_assigned_heads_ends_at_the_allocated_loss():
     groups = (0, 1, 0)
     ended = allocated_flow(TASK, groups, 2)
     expected = closed.allocated_loss(
-        groups, np.array(TASK.dimensions), np.asarray(TASK.signal), 30, noise=0.5
+        groups, np.array(TASK.block_dims), np.asarray(TASK.signal), 30, noise=0.5
     )
     assert ended == pytest.approx(float(expected), rel=1e-6)
 

@@ -44,7 +44,7 @@ def test_command_writes_the_matrix(tmp_path, capsys):
         (["patches.npy", "--components", "16"], "--components"),
         (["patches.npy", "--stride", "400"], "--stride"),
         (["patches.npy", "--size", "x"], "--size"),
-        ([], "FILE.npy"),
+        ([""], "FILE.npy"),
     ],
 )
 def test_misuse_is_one_line(arguments, name, tmp_path, monkeypatch, capsys):

@@ -9,7 +9,7 @@ import pytest
 import console
 import predict
 from tests.scripts import support_predict
-from tests.scripts.support_predict import REFERENCE
+from tests.scripts.support_predict import REFERENCE, linear
 
 _in_empty_folder = support_predict.in_empty_folder
 
@@ -76,7 +76,6 @@ MISUSE = [
     (["--eigenvalues", "1", "nan"], "--eigenvalues", "finite"),
     (["--eigenvalues", "1", "1e200"], "--eigenvalues", "<= 1e+30"),
     (["--eigenvalues"], "--eigenvalues", "at least one"),
-    ([], "--eigenvalues --covariance --tokens", "required"),
     ([*REFERENCE, "--tokens", "whole.npy"], "--tokens", "not allowed"),
     ([*REFERENCE, "--context-length", "0.5"], "--context-length", ">= 1"),
     ([*REFERENCE, "--noise", "-1"], "--noise", ">= 0"),
@@ -93,6 +92,7 @@ MISUSE = [
     ([*REFERENCE, "--gradient-descent", "9", "--learning-rate", "1", "--sequences", "9",
       "--context-length", "2.5"], "--sequences", "whole"),
     ([*REFERENCE, "--lr", "1"], "--lr", "--overlay"),
+    ([*REFERENCE, "--overlay", "loss.csv", "--learning-rate", "1"], "--learning-rate", "is --lr"),
     ([*REFERENCE, "--overlay", "whole.npy"], "--overlay", "--lr"),
     ([*REFERENCE, "--overlay", "loss.csv", "--lr", "1"], "--overlay loss.csv", "--steps-per-row"),
     ([*REFERENCE, "--overlay", "back.csv", "--lr", "1"], "--overlay back.csv", "row 3"),
@@ -126,6 +126,10 @@ def test_misuse_is_one_line_and_writes_nothing(arguments, name, says, capsys):
     assert name in captured.err
     assert says in captured.err
     assert {path: path.stat().st_mtime_ns for path in Path().iterdir()} == before
+
+
+def test_without_data_it_predicts_the_run_of_the_paper():
+    assert linear()["drop_times"] == linear(*REFERENCE)["drop_times"]
 
 
 def test_failed_writing_leaves_the_old_file(monkeypatch, capsys):

@@ -44,6 +44,17 @@ def test_overlay_converts_steps_weights_and_loss():
     assert Path("run.svg").read_text(encoding="utf-8").startswith("<?xml")
 
 
+def test_overlay_finds_its_columns_by_name():
+    steps, loss = np.arange(0.0, 40.0), np.linspace(1.0, 0.2, 40)
+    runs = {"two.csv": ("step,loss", [steps, loss]),
+            "four.csv": ("Loss, time, step, x", [loss, 7 * steps, steps, -loss])}  # fmt: skip
+    found = []
+    for name, (header, columns) in runs.items():
+        np.savetxt(name, np.transpose(columns), delimiter=",", header=header, comments="")
+        found.append(linear(*REFERENCE, "--overlay", name, "--lr", "0.1")["measured"]["your_run"])
+    assert found[0] == found[1]
+
+
 def test_overlay_with_its_own_steps():
     Path("loss.csv").write_text("step,loss\n0,1\n10,0.9\n30,0.8\n")
     overlay = linear(*REFERENCE, "--overlay", "loss.csv", "--lr", "0.1")["measured"]["your_run"]

@@ -52,7 +52,7 @@ def test_formulas_are_the_closed_forms(heads):
     given = (*WORLD, 60)
     single = closed.single_head_optimum(*given, noise=0.7)
     assert result["single_head_optimum_loss"] == pytest.approx(single.loss, rel=ROUNDING)
-    bound = closed.lower_bound(heads, *given, noise=0.7)
+    bound = closed.lower_bound(*given, heads, noise=0.7)
     assert result["lower_bound_loss"] == pytest.approx(bound, rel=ROUNDING)
     heads_of = [task["single_head"] for task in result["tasks"]]
     np.testing.assert_allclose([h["omega"] for h in heads_of], single.omega, rtol=ROUNDING)
@@ -75,9 +75,9 @@ def test_formulas_are_the_closed_forms(heads):
 
 def test_exact_losses_are_those_of_the_quadrature():
     result = softmax(*UNEQUAL, "--context-length", "60")
-    task = numerics.MultiTask(WORLD[0], 60, signal=WORLD[1], noise=0.7)
+    task = numerics.MultiTask(WORLD[0], signal=WORLD[1], context_length=60, noise=0.7)
     point = closed.limit_weights(*WORLD, 60, noise=0.7)
-    whole = numerics.exact_loss(point.mu, point.omega, task)
+    whole = numerics.exact_loss(point.omega, point.mu, task)
     assert result["exact_flow_limit_loss"] == pytest.approx(whole.value, rel=EXACT)
     best = [numerics.exact_optimum(d, lam, 60, noise=0.7) for d, lam in zip(*WORLD, strict=True)]
     assert result["exact_optimum_loss"] == pytest.approx(sum(b.loss for b in best), rel=EXACT)
@@ -162,8 +162,8 @@ def test_use_at_another_length():
     formula = closed.generalised_loss(*WORLD, 100, 400, noise=0.7)
     assert other["flow_limit_loss"] == pytest.approx(formula, rel=ROUNDING)
     point = closed.limit_weights(*WORLD, 100, noise=0.7)
-    task = numerics.MultiTask(WORLD[0], 400, signal=WORLD[1], noise=0.7)
-    exact = numerics.exact_loss(point.mu, point.omega, task)
+    task = numerics.MultiTask(WORLD[0], signal=WORLD[1], context_length=400, noise=0.7)
+    exact = numerics.exact_loss(point.omega, point.mu, task)
     assert other["exact_flow_limit"]["loss"] == pytest.approx(exact.value, rel=EXACT)
     same = softmax(*UNEQUAL, "--test-length", "100")
     for name in ("exact_flow_limit", "exact_optimum"):
@@ -175,7 +175,7 @@ def phases(length, embedding, mu, omega):
     """Predicted and integrated times of warm-up and emergence, d = 10, λ = 1, no noise."""
     tasks = softmax_theory.Tasks((10,), np.array([1.0]), 0.0, 1, embedding)
     predicted = softmax_phases.find_phases(tasks, length, mu, omega)[0]
-    head = ReducedHead(10, embedding, length)
+    head = ReducedHead(10, 1.0, length, embedding)
     duration = 2 * (predicted.warmup_time + predicted.emergence_time)
     times = np.unique(np.concatenate([x * duration for x in (
         np.linspace(0, 1, 2001), np.geomspace(1e-6, 1, 2001))]))  # fmt: skip
@@ -214,7 +214,6 @@ def test_phases_are_reported_or_refused_a_number(capsys):
 
 
 MISUSE = [
-    ([], "--block-dims", "required"),
     (["--block-dims"], "--block-dims", "at least one"),
     (["--block-dims", "10", "0"], "--block-dims", ">= 1"),
     (["--block-dims", "10", "-3"], "--block-dims", ">= 1"),

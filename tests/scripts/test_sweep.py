@@ -80,8 +80,8 @@ def test_a_softmax_record_is_the_spectral_flow_beside_the_exact_losses():
     limit = closed.limit_loss(sizes, signal, 100, noise=0.5)
     assert record.number("limit_loss") == pytest.approx(float(limit), rel=1e-14)
     point = closed.limit_weights(sizes, signal, 100, noise=0.5)
-    task = numerics.MultiTask((10, 10), 100, signal, 0.5)
-    exact = numerics.exact_loss(point.mu, point.omega, task)
+    task = numerics.MultiTask((10, 10), signal, 100, noise=0.5)
+    exact = numerics.exact_loss(point.omega, point.mu, task)
     # Both by quadrature to 1e-9; distinct heads add nothing to a task they do not serve.
     assert record.number("exact_loss") == pytest.approx(exact.value, rel=1e-8)
     assert record.number("optimum_loss") < record.number("exact_loss")
