@@ -88,18 +88,18 @@ class MergedAttention:
         np.multiply(theta[:H, None], flat, out=out[H:].reshape(H, -1))
         return out
 
-    def workspace(self, dtype: Any) -> tuple[Array, Array]:
+    def workspace(self, dtype: Any) -> tuple[Array]:
         """Arrays in which `velocity` keeps what it does not return."""
-        return np.empty(0, dtype), np.empty((self.dimension, self.dimension), dtype)
+        return (np.empty((self.dimension, self.dimension), dtype),)
 
     def velocity(
         self,
         theta: Array,
         residual: Callable[[Array, Array], Array],
-        workspace: tuple[Array, Array],
+        workspace: tuple[Array, ...],
     ) -> Array:
         """−½ ∂L/∂θ for a residual (M, out) ↦ G."""
-        return self.pullback(theta, residual(self.matrix(theta), workspace[1]))
+        return self.pullback(theta, residual(self.matrix(theta), workspace[0]))
 
     def pushforward(self, theta: Array, direction: Array) -> Array:
         """(∂M/∂θ) direction, shape (D, D)."""
@@ -115,7 +115,7 @@ class MergedAttention:
         """∂M/∂θ as a matrix (D², size), M by rows."""
         H, D = self.heads, self.dimension
         v, U = self.unpack(theta)
-        B = np.zeros((D * D, self.size), np.result_type(theta, 1.0))
+        B = np.zeros((D * D, self.size), theta.dtype)
         B[:, :H] = U.reshape(H, -1).T
         B[:, H:] = np.kron(v, np.eye(D * D, dtype=B.dtype))
         return B
@@ -123,7 +123,7 @@ class MergedAttention:
     def curvature(self, theta: Array, G: Array) -> Array:
         """Σ_ij G_ij ∂²M_ij/∂θ², shape (size, size)."""
         H = self.heads
-        out = np.zeros((self.size, self.size), np.result_type(theta, G, 1.0))
+        out = np.zeros((self.size, self.size), np.result_type(theta, G))
         block = np.kron(np.eye(H, dtype=out.dtype), G.reshape(-1))
         out[:H, H:], out[H:, :H] = block, block.T
         return out

@@ -83,7 +83,7 @@ def mixture_vectors(
     w0 = _check.floating_array("fixed_task", fixed_task, 1)
     count = _check.count("count", count)
     generator = _check.generator("rng", rng)
-    w = generator.standard_normal((count, len(w0))).astype(w0.dtype, copy=False)
+    w = generator.standard_normal((count, len(w0))).astype(w0.dtype)
     stored = generator.random(count) >= c
     sign = np.where(generator.random(count) < 0.5, -1.0, 1.0) if mirrored else np.ones(count)
     w[stored] = sign[stored, None] * w0

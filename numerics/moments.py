@@ -180,7 +180,7 @@ def moments_of_sequences(chunks: Sequences | Iterable[Sequences]) -> DenseMoment
     total, energy = 0, 0.0
     cross: Any = 0.0
     second: Any = 0.0
-    if isinstance(chunks, np.ndarray) or not isinstance(chunks, Iterable | Sequences):
+    if not isinstance(chunks, Iterable | Sequences):
         raise TypeError(f"chunks must be Sequences, one or many, got {_check.shown(chunks)}")
     for sequences in [chunks] if isinstance(chunks, Sequences) else chunks:
         check_part("chunks", sequences, Sequences)
@@ -244,11 +244,11 @@ def pool_moments(batches: Iterable[DenseMoments], weights: ArrayLike | None = No
     _check.same_length("the length of weights", len(share), "the number of batches", len(parts))
     if not (share > 0).all():
         raise ValueError(f"weights must be > 0, got {share}")
-    share = share / share.sum()
+    pairs = list(zip((share / share.sum()).tolist(), parts, strict=True))
     return DenseMoments(
-        float(sum(w * part.energy for w, part in zip(share, parts, strict=True))),
-        sum(w * part.correlation for w, part in zip(share, parts, strict=True)),
-        sum(w * part.feature_moment for w, part in zip(share, parts, strict=True)),
+        sum(w * part.energy for w, part in pairs),
+        sum(w * part.correlation for w, part in pairs),
+        sum(w * part.feature_moment for w, part in pairs),
     )
 
 
@@ -300,15 +300,16 @@ def minimiser(moments: AnyMoments) -> Array:
     if isinstance(moments, DenseMoments):
         C = moments.correlation
         return np.asarray(
-            np.linalg.lstsq(moments.feature_moment, C.T.ravel(), rcond=None)[0].reshape(C.shape).T
+            np.linalg.lstsq(moments.feature_moment, C.T.ravel())[0].reshape(C.shape).T
         )
-    form, left, right = moments.eigenform()
-    C, W = form.correlation, form.weights
+    if isinstance(moments, FactoredMoments):
+        form, left, right = moments.eigenform()
+        return np.asarray(left @ minimiser(form) @ right.T)
+    C, W = moments.correlation, moments.weights
     # W = s λᵀ; an eigenvalue of zero is known to about D roundings of the largest.
     tiny = len(W) * np.finfo(W.dtype).eps * W.max()
     known = np.outer(W.max(axis=1) > tiny, W.max(axis=0) > tiny) & (W > 0)
-    M = np.divide(C, W, out=np.zeros_like(C), where=known)
-    return M if left is None or right is None else np.asarray(left @ M @ right.T)
+    return np.divide(C, W, out=np.zeros_like(C), where=known)
 
 
 __all__ = [

@@ -9,6 +9,7 @@ assumed. Velocities are −½ ∂L/∂θ, the loss has no factor ½.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -81,8 +82,8 @@ class NetworkSystem(ABC):
         return self.backward_derivative(theta, direction, r) + self.backward(theta, dr)
 
     def jacobian(self, theta: Array) -> Array:
-        """Derivative of the velocity, column by column."""
-        return np.stack([self.jvp(theta, e) for e in np.eye(self.size)], axis=1)
+        """Derivative of the velocity; it is symmetric, so its columns are its rows."""
+        return np.stack([self.jvp(theta, e) for e in np.eye(self.size, dtype=theta.dtype)])
 
 
 class TwoLayerNetwork(NetworkSystem):
@@ -166,6 +167,10 @@ class ConvolutionalNetwork(NetworkSystem):
         k, q = theta[..., H : H * (1 + D)], theta[..., H * (1 + D) :]
         return theta[..., :H], k.reshape(shape), q.reshape(shape)
 
+    def _rows(self, *states: Array) -> Iterator[tuple[Array, ...]]:
+        """The layers of each network in the sum, of one state after another."""
+        return zip(*(part for state in states for part in self.unpack(state)), strict=True)
+
     def convolution(self, kernel: Array) -> Array:
         """Matrix (D, D²) of the stride-D convolution with a kernel of length D."""
         D = self.dimension
@@ -178,16 +183,13 @@ class ConvolutionalNetwork(NetworkSystem):
         """a = Σ_h v_h Conv(k_h)ᵀ q_h."""
         if theta.ndim > 1:
             return np.stack([self.filter(row) for row in theta])
-        total = np.zeros(self.dimension**2, theta.dtype)
-        for v, k, q in zip(*self.unpack(theta), strict=True):
-            total = total + v * (q @ self.convolution(k))
-        return total
+        return np.asarray(sum(v * (q @ self.convolution(k)) for v, k, q in self._rows(theta)))
 
     def backward(self, theta: Array, r: Array) -> Array:
         """Back-propagate r through each of the three layers."""
         blocks = r.reshape(self.dimension, self.dimension)
         values, keys, queries = [], [], []
-        for v, k, q in zip(*self.unpack(theta), strict=True):
+        for v, k, q in self._rows(theta):
             first = self.convolution(k) @ r
             values.append(q @ first)
             queries.append(v * first)
@@ -198,8 +200,7 @@ class ConvolutionalNetwork(NetworkSystem):
         """Derivative of the backward pass, by the product rule in each layer."""
         blocks = r.reshape(self.dimension, self.dimension)
         values, keys, queries = [], [], []
-        rows = zip(*self.unpack(theta), *self.unpack(direction), strict=True)
-        for v, k, q, dv, dk, dq in rows:
+        for v, k, q, dv, dk, dq in self._rows(theta, direction):
             first, dfirst = self.convolution(k) @ r, self.convolution(dk) @ r
             values.append(dq @ first + q @ dfirst)
             queries.append(dv * first + v * dfirst)
@@ -208,12 +209,10 @@ class ConvolutionalNetwork(NetworkSystem):
 
     def forward_derivative(self, theta: Array, direction: Array) -> Array:
         """Derivative of the filter, by the product rule in each layer."""
-        total = np.zeros(self.dimension**2, np.result_type(theta, direction))
-        rows = zip(*self.unpack(theta), *self.unpack(direction), strict=True)
-        for v, k, q, dv, dk, dq in rows:
-            conv = self.convolution(k)
-            total = total + dv * (q @ conv) + v * (dq @ conv + q @ self.convolution(dk))
-        return total
+        return np.asarray(sum(
+            (dv * q + v * dq) @ self.convolution(k) + v * (q @ self.convolution(dk))
+            for v, k, q, dv, dk, dq in self._rows(theta, direction)
+        ))  # fmt: skip
 
     def invariants(self, theta: Array) -> Array:
         """‖k_h‖² − ‖q_h‖² and v_h² − ‖k_h‖²."""

@@ -94,6 +94,12 @@ class SeparateAttention:
         end = H + shape[0] * shape[1]
         return theta[:H], theta[H:end].reshape(shape), theta[end:].reshape(shape)
 
+    def _places(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where keys and queries stand in a state, (HR, D) each."""
+        m = self.pairs * self.dimension
+        keys = self.heads + np.arange(m).reshape(self.pairs, self.dimension)
+        return keys, keys + m
+
     def _times_value(self, v: Array, rows: Array, out: Array | None = None) -> Array:
         """v_h times each of the head's rows; rows (HR, D)."""
         if self.rank == 1:
@@ -122,18 +128,18 @@ class SeparateAttention:
     def workspace(self, dtype: Any) -> tuple[Array, Array]:
         """Arrays in which `velocity` keeps what it does not return."""
         D = self.dimension
-        return np.empty((self.pairs, D), dtype), np.empty((D, D), dtype)
+        return np.empty((D, D), dtype), np.empty((self.pairs, D), dtype)
 
     def velocity(
         self,
         theta: Array,
         residual: Callable[[Array, Array], Array],
-        workspace: tuple[Array, Array],
+        workspace: tuple[Array, ...],
     ) -> Array:
         """−½ ∂L/∂θ for a residual (M, out) ↦ G; `pullback` that shares products with `matrix`."""
         v, K, Q = self._blocks(theta)
-        vK = self._times_value(v, K, out=workspace[0])
-        M = np.dot(vK.T, Q, out=workspace[1])
+        vK = self._times_value(v, K, out=workspace[1])
+        M = np.dot(vK.T, Q, out=workspace[0])
         return self._pullback(v, K, Q, vK, residual(M, M))
 
     def _pullback(self, v: Array, K: Array, Q: Array, vK: Array, G: Array) -> Array:
@@ -165,41 +171,33 @@ class SeparateAttention:
 
     def tangent(self, theta: Array) -> Array:
         """∂M/∂θ as a matrix (D², size), M by rows."""
-        D, P, H = self.dimension, self.pairs, self.heads
+        D = self.dimension
         v, k, q = self.unpack(theta)
         _, K, Q = self._blocks(theta)
-        i, dtype = np.arange(D), np.result_type(theta, 1.0)
-        by_value = np.matmul(k.transpose(0, 2, 1), q).reshape(H, D * D).T
-        by_key = np.zeros((D, D, P, D), dtype)
-        by_key[i, :, :, i] = self._times_value(v, Q).T
-        by_query = np.zeros((D, D, P, D), dtype)
-        by_query[:, i, :, i] = self._times_value(v, K).T
-        flat = (D * D, P * D)
-        return np.concatenate([by_value, by_key.reshape(flat), by_query.reshape(flat)], axis=1)
+        keys, queries = self._places()
+        i = np.arange(D)[:, None]
+        B = np.zeros((D, D, self.size), theta.dtype)
+        B[:, :, : self.heads] = np.matmul(k.transpose(0, 2, 1), q).transpose(1, 2, 0)
+        B[i, :, keys.T] = self._times_value(v, Q)
+        B[:, i, queries.T] = self._times_value(v, K).T[:, None]
+        return B.reshape(D * D, self.size)
 
     def curvature(self, theta: Array, G: Array) -> Array:
         """Σ_ij G_ij ∂²M_ij/∂θ², shape (size, size)."""
-        D, P, H, R = self.dimension, self.pairs, self.heads, self.rank
         v, K, Q = self._blocks(theta)
-        m, head, pair = P * D, np.repeat(np.arange(H), R), np.arange(P)
-        dtype = np.result_type(theta, G, 1.0)
-        value_key = np.zeros((H, P, D), dtype)
-        value_key[head, pair] = Q @ G.T
-        value_query = np.zeros((H, P, D), dtype)
-        value_query[head, pair] = K @ G
-        key_query = np.zeros((P, D, P, D), dtype)
-        key_query[pair, :, pair, :] = v[head, None, None] * G
-        upper = np.zeros((self.size, self.size), dtype)
-        upper[:H, H : H + m] = value_key.reshape(H, m)
-        upper[:H, H + m :] = value_query.reshape(H, m)
-        upper[H : H + m, H + m :] = key_query.reshape(m, m)
+        keys, queries = self._places()
+        head = np.repeat(np.arange(self.heads), self.rank)[:, None]
+        upper = np.zeros((self.size, self.size), np.result_type(theta, G))
+        upper[head, keys] = Q @ G.T
+        upper[head, queries] = K @ G
+        upper[keys[:, :, None], queries[:, None]] = v[head, None] * G
         return upper + upper.T
 
     def rotate(self, theta: Array, left: Array, right: Array) -> Array:
         """State whose M is leftᵀ M right (k ↦ leftᵀk, q ↦ rightᵀq), for states (..., size)."""
         v, k, q = self.unpack(theta)
-        shape = (*v.shape[:-1], -1)
-        return np.concatenate([v, (k @ left).reshape(shape), (q @ right).reshape(shape)], axis=-1)
+        k, q = (turned.reshape(*v.shape[:-1], -1) for turned in (k @ left, q @ right))
+        return np.concatenate([v, k, q], axis=-1)
 
     def invariants(self, theta: Array) -> Array:
         """Quantities conserved by the flow, (..., H R² + H).

@@ -115,8 +115,9 @@ def integrate(system: Trainable, theta: Array, settings: Settings) -> Solution:
 def _plan(system: Any, theta: Array, settings: Settings) -> tuple[str, Array | None]:
     """Solver and times to record, if not all its steps."""
     method, grid = settings.method, settings.times
-    smooth = hasattr(system, "jvp") and hasattr(system, "jacobian")
-    if not smooth and method in IMPLICIT:
+    products = hasattr(system, "jvp")
+    smooth = products and hasattr(system, "jacobian")
+    if method in IMPLICIT and not (products if method == "Krylov" else smooth):
         raise ValueError(
             "method must be auto, DOP853, RK45 or RK23 for a system without a Jacobian, "
             f"got {method}"

@@ -76,7 +76,7 @@ class AttentionSystem:
             raise ValueError(f"model has dimension {model.dimension}, but the moments have {D}")
         self.model, self.moments = model, moments
         self.size = model.size
-        self._workspace = model.workspace(np.result_type(moments.correlation, np.float32))
+        self._workspace = model.workspace(moments.correlation.dtype)
 
     def loss(self, theta: Array) -> Array:
         """L at states (..., size); no factor ½."""
