@@ -36,24 +36,29 @@ from gpu.spectral import SpectralSystem
 from gpu.systems import AttentionSystem, gradient, loss
 from gpu.weights import initial_weights
 
-__all__ = [
-    "AttentionSystem",
-    "DenseMoments",
-    "DiagonalMoments",
-    "Ensemble",
-    "FactoredMoments",
-    "LayerMoments",
-    "LayerMomentsSystem",
-    "LayerSystem",
-    "SpectralMoments",
-    "SpectralSystem",
-    "crossing_times",
-    "drop_times",
-    "gradient",
-    "gradient_descent",
-    "gradient_flow",
-    "initial_weights",
-    "loss",
+__all__ = [  # noqa: RUF022 - grouped by subject
+    # from `numerics` to batches
     "stack_moments",
+    "initial_weights",
+    # loss, gradient, flow and descent
+    "loss",
+    "gradient",
+    "gradient_flow",
+    "gradient_descent",
     "system_flow",
+    # the record, and reading it
+    "Ensemble",
+    "drop_times",
+    "crossing_times",
+    # systems: what a flow runs on
+    "AttentionSystem",
+    "LayerSystem",
+    "LayerMomentsSystem",
+    "SpectralSystem",
+    # moments of many tasks
+    "FactoredMoments",
+    "DiagonalMoments",
+    "DenseMoments",
+    "LayerMoments",
+    "SpectralMoments",
 ]

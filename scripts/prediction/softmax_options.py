@@ -36,8 +36,8 @@ examples:
   unequal tasks with label noise, fewer heads than tasks:
     python scripts/predict.py softmax --block-dims 5 10 20 --signal 2 1 0.5 --noise 0.7 --heads 2
 
-  trained at L = 100, used at L' = 400; duration of the phases from μ = 1, ω̄ = 0.01:
-    python scripts/predict.py softmax --block-dims 10 10 10 --test-length 400 --init 1 0.01
+  trained at L = 100, used at L' = 400; duration of the phases from ω̄ = 0.01, μ = 1:
+    python scripts/predict.py softmax --block-dims 10 10 10 --test-length 400 --init 0.01 1
 
 conventions: loss Σ_i E(ŷ_i − g_iᵀq)² without a ½ and without the query's label noise; λ is per
 coordinate; L counts the context pairs; scores are divided by √d_e; time is that of the flow
@@ -70,9 +70,9 @@ def add_softmax(commands: Any) -> argparse.ArgumentParser:
         help="use what was trained at L on this many context pairs")  # fmt: skip
     add = parser.add_argument_group("model").add_argument
     add("--heads", type=size(), metavar="H", help="heads (default: one for each task)")
-    add("--embedding", type=size(), metavar="d_e",
+    add("--embedding-dim", type=size(), metavar="d_e",
         help="width of a head, scores are divided by √d_e (default: the sum of all d)")  # fmt: skip
-    add("--init", nargs=2, type=POSITIVE, metavar=("μ0", "ω0"), help="predict the duration of each "
+    add("--init", nargs=2, type=POSITIVE, metavar=("ω0", "μ0"), help="predict the duration of each "
         "phase, for the head that leads a task, from these balanced weights")  # fmt: skip
     add = parser.add_argument_group("output").add_argument
     add("--plot", metavar="FILE", help="draw the losses over context length: .png, .svg or .pdf")
@@ -112,7 +112,7 @@ def check_softmax(options: argparse.Namespace) -> None:
                 f"--{name.replace('_', '-')}: needs a head for each task, --heads of at least "
                 f"{tasks}, got {options.heads}"
             )
-    options.embedding = options.embedding or sum(options.block_dims)
+    options.embedding_dim = options.embedding_dim or sum(options.block_dims)
     _check_numbers(options)
     for name, suffixes in (("plot", (".png", ".svg", ".pdf")), ("json", (".json",))):
         path = getattr(options, name)
@@ -131,7 +131,8 @@ def _check_numbers(options: argparse.Namespace) -> None:
             )
         if options.init is None:
             continue
-        mu, start = options.init[0], d * math.sqrt(options.embedding) * options.init[1]
+        omega, mu = options.init
+        start = d * math.sqrt(options.embedding_dim) * omega
         if mu < LEAST_RATIO * start:
             raise console.InputError(
                 f"--init: μ0 must be >= {LEAST_RATIO:g} · d√d_e ω0 = {LEAST_RATIO * start:.3g} for "

@@ -34,19 +34,19 @@ class Phases:
     emergence_time: float | None
 
 
-def find_phases(tasks: Tasks, length: int, mu: float, omega: float) -> list[Phases]:
+def find_phases(tasks: Tasks, length: int, omega: float, mu: float) -> list[Phases]:
     """The phases of each task's leading head."""
     kinds = list(zip(tasks.sizes.tolist(), tasks.signal.tolist(), strict=True))
-    known = {kind: _phases(*kind, tasks, length, mu, omega) for kind in set(kinds)}
+    known = {kind: _phases(*kind, tasks, length, omega, mu) for kind in set(kinds)}
     return [known[kind] for kind in kinds]
 
 
 def _phases(
-    d: float, signal: float, tasks: Tasks, length: int, mu: float, omega: float
+    d: float, signal: float, tasks: Tasks, length: int, omega: float, mu: float
 ) -> Phases:  # fmt: skip
-    world = (d, signal, length, tasks.embedding)
+    world = (d, signal, length, tasks.embedding_dim)
     noise: Any = {"noise": tasks.noise}
-    start = (omega, mu, d, signal, tasks.embedding)
+    start = (omega, mu, d, signal, tasks.embedding_dim)
     cost = float(closed.noise_factor(d, signal, **noise)) * d / length
     small = d * omega**2 < 1 - CLOSE
     share = closed.neglected_share(omega, mu, d, signal, length, **noise)[1] if small else math.inf
@@ -54,7 +54,7 @@ def _phases(
     begins = small and omega * mu * (1 + cost) < SHARE
     end = closed.warmup_end(omega, mu, *world, **noise, share=SHARE) if begins else None
     return Phases(
-        float(closed.warmup_invariant(omega, mu, d, 1.0, math.inf, tasks.embedding)),
+        float(closed.warmup_invariant(omega, mu, d, 1.0, math.inf, tasks.embedding_dim)),
         float(closed.blow_up_time(*start)),
         float(share),
         None if end is None else float(end.time),

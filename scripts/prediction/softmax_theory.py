@@ -31,7 +31,7 @@ class Tasks:
     signal: Array
     noise: float
     heads: int
-    embedding: int
+    embedding_dim: int
 
     @property
     def count(self) -> int:
@@ -146,7 +146,7 @@ def convergence_rates(tasks: Tasks, length: int) -> Array:
     """The rate at which 1 − dω̄² of each task decays at the end, (I,)."""
     return np.asarray(
         closed.convergence_rate(
-            tasks.sizes, tasks.signal, length, tasks.embedding, noise=tasks.noise
+            tasks.sizes, tasks.signal, length, tasks.embedding_dim, noise=tasks.noise
         )
     )
 
@@ -174,7 +174,7 @@ def predict(options: argparse.Namespace) -> Prediction:
     """Everything that the options ask for but the phases and the curves over L."""
     tasks = Tasks(
         tuple(options.block_dims), np.array(options.signal), options.noise, options.heads,
-        options.embedding,
+        options.embedding_dim,
     )  # fmt: skip
     length = options.context_length
     world = (tasks.sizes, tasks.signal, length)

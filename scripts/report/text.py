@@ -8,6 +8,7 @@ from typing import Any
 
 from report.record import CheckRecord, Record
 
+ROOM = 24  # columns that a statement needs to stay on the line of its numbers
 MARKS = {"holds": "holds", "narrower": "narrower", "fails": "FAILS"}
 
 
@@ -43,7 +44,7 @@ def figures_of(record: Record) -> tuple[str, str, str, str]:
 
 
 def terminal_row(record: Record, width: int) -> str:
-    """One line of the live table."""
+    """A row of the live table: one line, or two on a narrow terminal."""
     predicted, measured, error, tolerance = figures_of(record)
     head = f"{record.id:<4} {MARKS[record.verdict]:<9}{predicted[:11]:>11} {measured[:11]:>11} "
     head += f"{error:>8} {tolerance:>9} {record.seconds:>5.1f}s  "
@@ -51,7 +52,9 @@ def terminal_row(record: Record, width: int) -> str:
         count = sum(bool(check.flips) for check in record.checks)
         head += f"{count:>3}/{len(record.checks):<3} "
     text = record.statement if record.decisive else record.note
-    room = max(20, width - len(head))
+    room = width - len(head)
+    if room < ROOM:
+        head, room = head.rstrip() + "\n" + " " * 5, width - 5
     return head + (text if len(text) <= room else text[: room - 1] + "…")
 
 

@@ -186,7 +186,7 @@ class SoftmaxCase(_Case):
         σ >= 0 of the labels.
     heads : int, optional
         H, at least one for each task, as the limit of [S] needs; that many if left out.
-    embedding : int, optional
+    embedding_dim : int, optional
         d_e; the sum of the d_i if left out.
     init : float or None
         ω(0) > 0.
@@ -202,7 +202,7 @@ class SoftmaxCase(_Case):
 
     Examples
     --------
-    >>> SoftmaxCase([10, 10, 10], 100).content()["embedding"]
+    >>> SoftmaxCase([10, 10, 10], 100).content()["embedding_dim"]
     30
     """
 
@@ -213,7 +213,7 @@ class SoftmaxCase(_Case):
     signal: tuple[float, ...] = 1.0  # type: ignore[assignment]
     noise: float = 0.0
     heads: int = None  # type: ignore[assignment]
-    embedding: int = None  # type: ignore[assignment]
+    embedding_dim: int = None  # type: ignore[assignment]
     init: float | None = 0.01
     seed: int = 0
     duration: float | None = None
@@ -221,15 +221,15 @@ class SoftmaxCase(_Case):
     def __post_init__(self) -> None:
         task = MultiTask(self.block_dims, self.signal, self.context_length, noise=self.noise)
         heads = task.outputs if self.heads is None else self.heads
-        embedding = task.dimension if self.embedding is None else self.embedding
-        model = SpectralAttention(task.block_dims, heads, embedding)
+        embedding_dim = task.dimension if self.embedding_dim is None else self.embedding_dim
+        model = SpectralAttention(task.block_dims, heads, embedding_dim)
         if model.heads < task.outputs:
             raise ValueError(f"heads must be >= {task.outputs}, one for each task, got {heads}")
         init = None if self.init is None else _check.real("init", self.init, above=0.0)
         self._set(
             block_dims=tuple(task.block_dims), context_length=int(task.context_length),
             signal=tuple(np.asarray(task.signal).tolist()), noise=float(task.noise) + 0.0,
-            heads=int(heads), embedding=int(embedding), init=init,
+            heads=int(heads), embedding_dim=int(embedding_dim), init=init,
             seed=_check.count("seed", self.seed, 0), duration=_duration(self.duration),
         )  # fmt: skip
 

@@ -70,7 +70,7 @@ LINEAR = {"eigenvalues": [[0.4, 0.3, 0.2, 0.1]], "context_length": [31.0], "rank
 SOFTMAX = {"dims": [5, 10, 20], "context_length": [10, 100, 1000]}
 MERGED = {name: value for name, value in LINEAR.items() if name != "rank"}
 ONLY_LINEAR = ("eigenvalues", "spectrum", "dimension", "trace", "rank")
-ONLY_SOFTMAX = ("block_dims", "dims", "tasks", "signal", "embedding", "no_flow")
+ONLY_SOFTMAX = ("block_dims", "dims", "tasks", "signal", "embedding_dim", "no_flow")
 SHARED = ("context_length", "heads", "noise", "init", "seed", "seeds", "duration")
 
 
@@ -125,7 +125,7 @@ def _add_cases(parser: argparse.ArgumentParser) -> None:
     add("--dims", nargs="+", type=whole, metavar="d", help="tasks of one size, each of these")
     add("--tasks", type=whole, metavar="I", help="how many tasks --dims means (default 1)")
     add("--signal", nargs="+", type=POSITIVE, metavar="λ", help="λ_i, one for all or one each")
-    add("--embedding", nargs="+", type=whole, metavar="d_e", help="width of a head (default d)")
+    add("--embedding-dim", nargs="+", type=whole, metavar="d_e", help="width of a head (default d)")
     add("--no-flow", action="store_true", default=None, help="softmax: exact losses alone")
 
 

@@ -86,7 +86,7 @@ SOFTMAX = Plane(
      Quantity("over the exact loss of the best heads − 1  [%]", _percent("optimum_gap"), _two,
               "cividis", True)),
     # Heads and width follow the tasks' dimension where they are left to their defaults.
-    ("embedding", "signal"),
+    ("embedding_dim", "signal"),
 )  # fmt: skip
 PLANES = {"linear": (LINEAR, SHAPES), "merged": (MERGED, replace(SHAPES, name="merged_shapes")),
           "softmax": (SOFTMAX,)}  # fmt: skip
@@ -156,7 +156,7 @@ def _setting(row: Row, plane: Plane, sizes: dict[int, set[float]]) -> tuple[Any,
     if plane is not SOFTMAX:
         return setting
     return (*setting, len(case.block_dims), tuple(sorted(set(case.signal))),
-            case.embedding / sum(case.block_dims))  # fmt: skip
+            case.embedding_dim / sum(case.block_dims))  # fmt: skip
 
 
 def name_of(group: list[Row], groups: list[list[Row]], plane: Plane) -> str:

@@ -233,7 +233,7 @@ def _softmax(case: SoftmaxCase, watch: Watch, values: Values) -> str:
     if case.init is None:
         return quadrature
     task = MultiTask(case.block_dims, case.signal, case.context_length, noise=case.noise)
-    model = SpectralAttention(case.block_dims, case.heads, case.embedding)
+    model = SpectralAttention(case.block_dims, case.heads, case.embedding_dim)
     duration = case.duration or theory.softmax_duration(case, LEADING)
     system = watch.on(SpectralSystem(model, task))
     run = spectral_flow(system, _start(case, model), duration)

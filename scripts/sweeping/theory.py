@@ -145,7 +145,7 @@ def softmax_theory(case: SoftmaxCase) -> SoftmaxTheory:
 def softmax_duration(case: SoftmaxCase, leading: float) -> float:
     """Twice the predicted warm-up and then what settling takes, before rounding is let out."""
     sizes, signal = np.array(case.block_dims, float), np.array(case.signal)
-    length, noise, width = case.context_length, case.noise, case.embedding
+    length, noise, width = case.context_length, case.noise, case.embedding_dim
     warmup = closed.blow_up_time(case.init, leading, sizes, signal, width)
     rate = closed.convergence_rate(sizes, signal, length, width, noise=noise)
     escape = closed.limit_escape_rate(sizes, signal, length, noise=noise)

@@ -58,7 +58,7 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...], tuple[str, ...]]] = {
     "predict softmax": (
         SOFTMAX,
         ("--block-dims", "--signal", "--noise", "--context-length", "--test-length", "--heads",
-         "--embedding", "--init", "--plot", "--json"),
+         "--embedding-dim", "--init", "--plot", "--json"),
         (),
     ),
     "replay": (["good.npz"], ("--attention", "--steps", "--out", "--plot", "--csv", "--json"),

@@ -171,10 +171,10 @@ def test_use_at_another_length():
         assert there == pytest.approx(same[f"{name}_loss"], rel=EXACT)
 
 
-def phases(length, embedding, mu, omega):
+def phases(length, embedding, omega, mu):
     """Predicted and integrated times of warm-up and emergence, d = 10, λ = 1, no noise."""
     tasks = softmax_theory.Tasks((10,), np.array([1.0]), 0.0, 1, embedding)
-    predicted = softmax_phases.find_phases(tasks, length, mu, omega)[0]
+    predicted = softmax_phases.find_phases(tasks, length, omega, mu)[0]
     head = ReducedHead(10, 1.0, length, embedding)
     duration = 2 * (predicted.warmup_time + predicted.emergence_time)
     times = np.unique(np.concatenate([x * duration for x in (
@@ -189,26 +189,26 @@ def phases(length, embedding, mu, omega):
 def test_phases_are_those_of_the_reduced_flow():
     # Context noise, neglected in the warm-up, is a share φμ0/(Lω0) = 100/L of dμ/dt. Beside it
     # only what is neglected of dω̄/dt remains, at most half of it.
-    predicted, last, _ = phases(10**7, 30, 0.1, 0.001)
+    predicted, last, _ = phases(10**7, 30, 0.001, 0.1)
     assert predicted.warmup_time < last < predicted.warmup_time / (1 - softmax_phases.SHARE)
-    delays = [phases(length, 30, 0.1, 0.001)[1] - last for length in (300, 1200, 4800)]
+    delays = [phases(length, 30, 0.001, 0.1)[1] - last for length in (300, 1200, 4800)]
     assert 0 < delays[2] < delays[1] / 2 < delays[0] / 4
     # μ is faster than ω̄ by a factor of order √d_e, ten times more at each.
     errors = []
     for embedding in (30, 3000, 300_000):
-        predicted, _, measured = phases(1000, embedding, 0.1, 0.001)
+        predicted, _, measured = phases(1000, embedding, 0.001, 0.1)
         errors.append(abs(measured / predicted.emergence_time - 1))
     assert errors[2] < errors[1] / 2 < errors[0] / 4
 
 
 def test_phases_are_reported_or_refused_a_number(capsys):
-    entries = softmax(*UNEQUAL, "--init", "0.1", "0.001")["phases"]
+    entries = softmax(*UNEQUAL, "--init", "0.001", "0.1")["phases"]
     assert len(entries) == 4
     time = closed.blow_up_time(0.001, 0.1, 10, 1.0, 45)
     assert entries[1]["blow_up_time"] == pytest.approx(time, rel=ROUNDING)
     assert all(entry["warmup_time"] < entry["blow_up_time"] for entry in entries)
     assert "emergence takes" in capsys.readouterr().out
-    late = softmax(*FIG1, "--init", "5", "0.3")
+    late = softmax(*FIG1, "--init", "0.3", "5")
     assert late["phases"][0]["warmup_time"] is None
     assert any("beyond the warm-up" in warning for warning in late["warnings"])
 
@@ -236,10 +236,10 @@ MISUSE = [
     ([*FIG1, "--noise", "1e9"], "--noise", "too strong for task 1"),
     ([*FIG1, "--test-length", "0"], "--test-length", ">= 1"),
     ([*FIG1, "--heads", "2", "--test-length", "9"], "--test-length", "at least 3, got 2"),
-    ([*FIG1, "--heads", "2", "--init", "1", "0.01"], "--init", "at least 3, got 2"),
+    ([*FIG1, "--heads", "2", "--init", "0.01", "1"], "--init", "at least 3, got 2"),
     ([*FIG1, "--init", "1"], "--init", "expected 2"),
-    ([*FIG1, "--init", "1", "0"], "--init", "> 0"),
-    ([*FIG1, "--init", "1e-20", "1"], "--init", "μ0 must be"),
+    ([*FIG1, "--init", "0", "1"], "--init", "> 0"),
+    ([*FIG1, "--init", "1", "1e-20"], "--init", "μ0 must be"),
     ([*FIG1, "--tokens", "x.npy"], "--tokens", "unrecognized"),
     ([*FIG1, "--plot", "none/run.png"], "--plot", "no folder"),
     ([*FIG1, "--plot", "run.jpg"], "--plot", ".png"),
@@ -268,7 +268,7 @@ def test_misuse_is_one_line_and_writes_nothing(arguments, name, says, capsys):
     [
         ["--block-dims", "1000000000", "1", "--context-length", "1000000000"],
         ["--block-dims", "1000000000", "--context-length", "1", "--test-length", "1000000000"],
-        ["--block-dims", "2", "--signal", "1e30", "--heads", "1000000000", "--init", "1e9", "1e-9"],
+        ["--block-dims", "2", "--signal", "1e30", "--heads", "1000000000", "--init", "1e-9", "1e9"],
         ["--block-dims", "2", "--signal", "1e-30", "--init", "1e-30", "1e-30"],
     ],
 )  # fmt: skip
@@ -284,7 +284,7 @@ def test_the_schema_does_not_depend_on_the_case():
     full, few = softmax(*UNEQUAL), softmax(*UNEQUAL, "--heads", "1")
     assert set(full) == set(few)
     assert [set(task) for task in full["tasks"]] == [set(task) for task in few["tasks"]]
-    assert full["settings"]["embedding"] == 45
+    assert full["settings"]["embedding_dim"] == 45
     assert full["settings"]["heads"] == 4
     assert full["phases"] is full["generalisation"] is None
 

@@ -12,6 +12,7 @@ import verify
 from claims import all_claims
 from claims.base import Claim, Evidence, Settings, agree, same, shrinks, within_noise
 from report.record import run_claim
+from report.text import terminal_row
 
 ROOT = Path(verify.__file__).parent.parent
 FAST = ["L3", "L9", "L15", "L18", "B4"]
@@ -198,6 +199,18 @@ def test_shrinks_measures_the_exponent():
     assert not shrinks("x", x, np.ones(3), 1 + 0.3 * x, 2.0, "").holds
     grows = shrinks("x", 1 / x, np.ones(3), 1 + 0.3 * x, -1.0, "")
     assert grows.holds
+
+
+@pytest.mark.parametrize("width", [60, 80, 88, 89, 120, 200])
+def test_rows_fit_the_terminal(width):
+    statement = "word " * 40
+    made = Claim("L21", "derived", "identity", statement, "all", lambda _: Evidence(
+        [agree("quantity", 1.0, 1.0, 1e-9, "rounding")]))  # fmt: skip
+    lines = terminal_row(run_claim(made, Settings()), width).splitlines()
+    assert len(lines) == (2 if width < 89 else 1)
+    # The numbers take 65 columns, which no terminal is expected to lack.
+    assert max(map(len, lines)) <= max(width, 65)
+    assert "word word" in lines[-1]
 
 
 def test_help_imports_nothing_heavy():
