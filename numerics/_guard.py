@@ -23,8 +23,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _LAYER = ("a whole layer", "size shapes loss_and_gradient")
-_SYSTEM = ("a system of a model and its data", "size loss velocity invariants")
-_MOMENTS = ("moments", "energy correlation quadratic")
+_SYSTEM = ("a system such as AttentionSystem(model, moments)", "size loss velocity invariants")
+_MOMENTS = ("moments, such as population_moments(task)", "energy correlation quadratic")
 # By annotation: what it is in words, and the attributes of which it must have all.
 _KINDS = {
     "Attention": ("a model", "dimension size matrix rotate"),
@@ -70,7 +70,10 @@ def guarded(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        given = signature.bind(*args, **kwargs).arguments
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from None
         for argument, check in checks.items():
             if argument in given:
                 check(argument, given[argument])
