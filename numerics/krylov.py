@@ -17,8 +17,8 @@ within 4e-4 and the loss between them within 4e-7. At rtol = 1e-8, 12 s, 17,000 
 loss within 3e-5, drop times within 4e-5 (median), but the last two by 3e-3 and 3e-2. These are
 ill-conditioned: a change of the first weights by 1e-6 of themselves moves the very last drop by
 5e-2, so that its relative condition number is 5e4; tolerances tighter than 1e-8 are for it alone.
-D = 256, 131,000 weights, all 256 drops at rtol = 1e-7: 13 minutes with tighter linear solves, 20,000
-evaluations and 49,000 products; dissipated energy and loss agree to 1e-6.
+D = 256, 131,000 weights, all 256 drops at rtol = 1e-7: 13 minutes with tighter linear solves,
+20,000 evaluations and 49,000 products; dissipated energy and loss agree to 1e-6.
 
 Without a preconditioner (R > 1, or moments of a sample) it is of use as well. D = H = 32, until the
 loss is within 1e-5 of its minimum, at rtol = 1e-8: R = 4, 10 s, and 13 s with DOP853; R = 2, 11 s

@@ -117,14 +117,14 @@ class MergedAttention:
         v, U = self.unpack(theta)
         B = np.zeros((D * D, self.size), theta.dtype)
         B[:, :H] = U.reshape(H, -1).T
-        B[:, H:] = np.kron(v, np.eye(D * D, dtype=B.dtype))
+        B[:, H:] = np.kron(v, np.eye(D * D))
         return B
 
     def curvature(self, theta: Array, G: Array) -> Array:
         """Σ_ij G_ij ∂²M_ij/∂θ², shape (size, size)."""
         H = self.heads
         out = np.zeros((self.size, self.size), np.result_type(theta, G))
-        block = np.kron(np.eye(H, dtype=out.dtype), G.reshape(-1))
+        block = np.kron(np.eye(H), G.reshape(-1))
         out[:H, H:], out[H:, :H] = block, block.T
         return out
 

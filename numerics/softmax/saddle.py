@@ -75,13 +75,12 @@ def balanced_stability(
     along = balanced_directions(system, theta)
     theta = np.asarray(theta, float)
     hessian = -2.0 * along.T @ system.jacobian(theta) @ along
-    gradient = -2.0 * along.T @ system.velocity(theta)
     eigenvalues, directions = np.linalg.eigh((hessian + hessian.T) / 2)
     level = len(hessian) * float(np.finfo(float).eps) * float(np.abs(eigenvalues).max())
     if tolerance is not None:
         level = _check.real("tolerance", tolerance, at_least=0.0)
     return Stability(
-        gradient_norm=float(np.linalg.norm(gradient)),
+        gradient_norm=2.0 * float(np.linalg.norm(along.T @ system.velocity(theta))),
         eigenvalues=eigenvalues,
         directions=along @ directions,
         index=int((eigenvalues < -level).sum()),

@@ -52,7 +52,6 @@ class Judge:
         self._work = work
         options = ["-qs", f"--rootdir={scope.ROOT}"]
         options += [f"-pno:{name}" for name in ("cacheprovider", "faulthandler", "logging")]
-        options += [f"--ignore={path}" for path in self._group.left_out]
         options += ["-k", self._group.keywords] if self._group.keywords else []
         paths = [path for path in self._group.tests if (scope.ROOT / path).exists()]
         os.chdir(scope.ROOT)
@@ -178,7 +177,7 @@ class Judge:
             if mutant.function in found:
                 continue
             name = f"{mutant.module}:{mutant.function}"
-            whole = mutant.function == MODULE_LEVEL
+            whole = mutant.function == MODULE_LEVEL or _at_import(mutant)
             found[mutant.function] = [
                 node for node, seen in self.seen.items()
                 if (any(r.startswith(f"{mutant.module}:") for r in seen.reached)
@@ -207,6 +206,13 @@ class Judge:
             if not self._run(item, self.items[following] if following else None):
                 return node
         return None
+
+
+def _at_import(mutant: Mutant) -> bool:
+    """Whether the module's constants are made with a function, which may run at no other time."""
+    body = ast.parse((scope.ROOT / mutant.module).read_text(encoding="utf-8")).body
+    made = [node for node in body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    return any(swap.uses(node, {mutant.function}) for node in made)
 
 
 def module_name(path: str) -> str:

@@ -1,7 +1,7 @@
 """What is mutated, and which tests judge it.
 
-A kill is a failing test of the ordinary suite; a module's tests are those of its package and the
-examples in the package's docstrings.
+A kill is a failing test of the ordinary suite; a module's tests are those of its package that are
+about it, and the examples in docstrings.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ class Group:
         Paths below the root.
     tests : tuple of str
         Files and folders that pytest collects.
-    left_out : tuple of str
-        Files below those that are not collected.
     keywords : str
         pytest's -k.
     """
@@ -33,7 +31,6 @@ class Group:
     name: str
     modules: tuple[str, ...]
     tests: tuple[str, ...]
-    left_out: tuple[str, ...] = ()
     keywords: str = ""
 
 
@@ -54,10 +51,11 @@ _SOFTMAX_FORMS = _under(
 _GRADIENTS = _under("numerics", "merged mixture moments networks separate systems")
 _PRODUCTS = _under("numerics", "linearised")
 _LAYERS = _under("numerics/layers", "base features kernels kernels_several moments")
-_QUADRATURE = _under(
-    "numerics/softmax",
-    "_quadrature decomposable exact heads optimum reduced saddle spectral",
-)
+_QUADRATURE = _under("numerics/softmax", "_quadrature")
+_LOSS = _under("numerics/softmax", "exact")
+_OPTIMUM = _under("numerics/softmax", "optimum")
+_SPECTRAL = _under("numerics/softmax", "decomposable reduced saddle spectral")
+_HEADS = _under("numerics/softmax", "heads")
 _BATCHED = (
     *_under("gpu", "merged moments separate spectral"),
     *_under("gpu/layers", "kernels maps moments system tensors"),
@@ -69,18 +67,18 @@ _PROPERTIES = tuple(
     for name in ("monotone", "ordering", "scaling", "scaling_softmax")
 )
 _STACKED = ("tests/properties/test_stack.py", "tests/properties/test_stack_batches.py")
-# A process of its own sees no mutant; PyTorch brings threads, which forks lose; and long flows take
-# half a minute for what shorter ones show.
-_UNFIT = tuple(
-    f"tests/numerics/test_{name}.py"
-    for name in (
-        "cascade", "layer_autodiff", "numerics_endings", "numerics_house",
-        "numerics_whole_cascade", "plot", "strategies", "training",
-    )
-)  # fmt: skip
+_SHAPES = _under(
+    "tests/numerics", "test_layer test_layer_lengths test_layer_moments test_layer_multitask"
+)
+_RULES = _under("tests/numerics", "test_softmax_quadrature")
+_EXACT = _under("tests/numerics", "test_softmax_exact test_softmax_quadrature")
+_BEST = _under("tests/numerics", "test_softmax_optimum")
+_FLOWS = _under("tests/numerics", "test_softmax_reduced test_softmax_spectral")
+_OPTIMA = _under("tests/numerics", "test_softmax_heads")
 _DERIVATIVES = _under(
     "tests/numerics",
-    "test_numerics_mixture test_numerics_models test_numerics_moments test_numerics_networks",
+    "test_numerics_mixture test_numerics_models test_numerics_moments test_numerics_networks "
+    "test_numerics_types",
 )
 _CALLS = _under(
     "tests/gpu",
@@ -93,15 +91,21 @@ _WALKS = _under(
 
 GROUPS = (
     Group("analytic", _ANALYTIC + _SOFTMAX_FORMS, ("tests/analytic", *_PROPERTIES, "analytic")),
-    Group(
-        "numerics",
-        _LAYERS + _QUADRATURE,
-        ("tests/numerics", "tests/properties", "numerics"),
-        _UNFIT,
-    ),
+    # Judged by the files that are about them: a survivor costs the sum of its tests.
+    Group("layers", _LAYERS, (*_SHAPES, *_LAYERS)),
+    Group("softmax quadrature", _QUADRATURE, _RULES),
+    Group("softmax exact", _LOSS, (*_EXACT, *_LOSS)),
+    Group("softmax optimum", _OPTIMUM, (*_BEST, *_OPTIMUM)),
+    Group("softmax spectral", _SPECTRAL, (*_FLOWS, *_SPECTRAL)),
+    Group("softmax heads", _HEADS, (*_OPTIMA, *_HEADS)),
     # Not whole flows: half a minute for what single calls and steps show.
     Group("numerics models", _GRADIENTS, (*_DERIVATIVES, *_GRADIENTS)),
-    Group("numerics steps", _PRODUCTS, _under("tests/numerics", "test_numerics_large")),
+    Group(
+        "numerics steps",
+        _PRODUCTS,
+        _under("tests/numerics", "test_numerics_large"),
+        keywords="precondition",
+    ),
     Group("gpu", _BATCHED, (*_CALLS, *_STACKED, *_BATCHED), keywords="not torch"),
     Group("gpu steps", _STEPS, (*_WALKS, "gpu/integrate"), keywords="not torch"),
 )

@@ -122,13 +122,14 @@ def _recompute(module: ModuleType, changed: set[str], *, exactly: bool) -> None:
     for node in body:
         if isinstance(node, ast.FunctionDef):
             # A function that uses a changed one is changed, if constants are made with it.
-            if _uses(node, changed):
+            if uses(node, changed):
                 changed = changed | {node.name}
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             calls = any(isinstance(n, ast.Call) for n in ast.walk(node.value))
-            if (calls or exactly) and _uses(node.value, changed):
+            if (calls or exactly) and uses(node.value, changed):
                 _run(module, ast.unparse(node))
 
 
-def _uses(node: ast.AST, names: set[str]) -> bool:
+def uses(node: ast.AST, names: set[str]) -> bool:
+    """Whether a piece of code mentions one of the names."""
     return any(isinstance(n, ast.Name) and n.id in names for n in ast.walk(node))

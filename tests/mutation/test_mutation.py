@@ -171,6 +171,35 @@ def test_a_mutant_has_a_name_of_its_own(tree):
         assert mutant.before.split("\n")[0].strip() in "\n".join(lines[mutant.line - 3 :])
 
 
+def test_a_negative_length_of_a_reshape_is_no_mutant_but_a_shorter_shape_is(tmp_path):
+    line = "return a.reshape(*a.shape[:-1], -1)"
+    (tmp_path / "flat.py").write_text(f"def flat(a):\n    {line}\n", encoding="utf-8")
+    made = make("flat.py", tmp_path)
+    assert line.replace("[:-1]", "[:-2]") in afters(made, "flat")
+    assert line.replace(", -1", ", +1") in afters(made, "flat")
+    assert line.replace(", -1", ", -2") not in afters(made, "flat")
+    assert made.same_code == 1
+
+
+def test_a_baseline_holds_while_what_its_tests_reach_does(tree, monkeypatch):
+    monkeypatch.setattr(store.scope, "ROOT", tree)
+    group, name = store.scope.Group("toy", ("toy/form.py",), ("judges",)), "judges/test_form.py"
+
+    def has():
+        store.file_digest.cache_clear()
+        return store.Baseline(group, tree / "cache").has(name)
+
+    assert not has()
+    seen = {f"{name}::test_total": store.Seen(True, 0.1, ["toy/form.py:total"])}
+    store.Baseline(group, tree / "cache").put(name, seen)
+    assert has()
+    (tree / "toy/other.py").write_text("OTHER = 1\n", encoding="utf-8")
+    assert has()
+    (tree / "toy/form.py").write_text(FORM + "LAST = 1\n", encoding="utf-8")
+    assert not has()
+    store.file_digest.cache_clear()
+
+
 def test_mutants_are_read_again_from_the_cache(tree):
     cache = tree / "cache"
     first = make("toy/form.py", tree, cache)

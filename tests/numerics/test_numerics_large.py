@@ -82,6 +82,36 @@ def test_weights_of_moments_that_are_no_product_are_not_preconditioned():
     weights = system.moments.weights + 0.1 * np.eye(4)
     other = DiagonalMoments(1.0, system.moments.correlation, weights)
     assert not preconditioned(AttentionSystem(system.model, other))
+    for unit in (1.0, 1e-9):  # of tokens; the least entry, which no absolute tolerance would see
+        weights = unit * system.moments.weights
+        for change, product in ((1.0, True), (1 + 1e-6, False)):
+            weights[np.unravel_index(weights.argmin(), weights.shape)] *= change
+            moments = DiagonalMoments(1.0, system.moments.correlation, weights)
+            assert preconditioned(AttentionSystem(system.model, moments)) == product
+
+
+@pytest.mark.parametrize("c", [1.0, 3.0])
+def test_the_preconditioner_leaves_no_more_than_the_threshold_of_a_stiff_head(c):
+    """Heads whose c·J is below it are not turned: eigenvalues then lie within it of one."""
+    system, theta = learned(8, duration=2e4)
+    linear, identity = linearised(system), np.eye(system.size)
+    linear.move(theta)
+    linear.prepare(c)
+    P = np.array([linear.precondition(e) for e in identity])
+    spectrum = np.linalg.eigvals(P @ (identity - c * system.jacobian(theta)))
+    assert np.abs(spectrum - 1).max() < 0.3
+
+
+def test_a_turn_of_the_preconditioner_serves_while_the_same_heads_are_stiff():
+    system, theta = learned(4)
+    linear = linearised(system)
+    linear.move(theta)
+    linear.prepare(10.0)
+    turn = linear.turn
+    linear.prepare(11.0)
+    assert linear.turn is turn
+    linear.prepare(1e-6)
+    assert len(linear.turn.T) == 0
 
 
 def test_aligned_heads_are_preconditioned_exactly():

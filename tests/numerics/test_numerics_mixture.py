@@ -60,6 +60,22 @@ def test_the_generator_decides_and_signs_keep_the_rest():
     assert (a != c).any()
     plain = mixture_vectors(0.5, W0, 50, mirrored=False, rng=1)
     assert (np.abs(plain) == np.abs(a)).all()
+    assert (plain != a).any()  # a sign unless one asks for none
+
+
+class Edges(np.random.Generator):
+    """Uniform draws at the ends of [0, 1) and at either side of its middle."""
+
+    def random(self, size):
+        return np.resize([0.0, 0.5 - 2.0**-53, 0.5, 1 - 2.0**-53], size)
+
+
+def test_shares_and_signs_are_exact_at_the_edges_of_uniform_draws():
+    for share, fixed in ((0.0, 4), (0.5, 2), (1.0, 0)):
+        w = mixture_vectors(share, W0, 4, rng=Edges(np.random.PCG64(1)))
+        assert (np.abs(w) == np.abs(W0)).all(axis=1).sum() == fixed
+    w = mixture_vectors(0.0, W0, 4, rng=Edges(np.random.PCG64(1)))
+    assert (w.sum(axis=0) == 0).all()  # as many +w0 as −w0
 
 
 def test_float32_stays_float32():

@@ -116,12 +116,13 @@ def test_batches_of_states_equal_a_loop(name):
     system = SYSTEMS[name]
     stack = np.array([state(system.size, seed) for seed in range(6)]).reshape(2, 3, -1)
     rows = stack.reshape(6, -1)
-    assert_same(system.loss(stack).ravel(), np.array([system.loss(row) for row in rows]))
+    losses = np.array([system.loss(row) for row in rows])
+    assert_same(system.loss(stack), losses.reshape(2, 3))
     invariants = np.array([system.invariants(row) for row in rows])
-    assert_same(system.invariants(stack).reshape(6, -1), invariants)
+    assert_same(system.invariants(stack), invariants.reshape(2, 3, -1))
     if hasattr(system, "model"):
         matrices = np.array([system.model.matrix(row) for row in rows])
-        assert_same(system.model.matrix(stack).reshape(matrices.shape), matrices)
+        assert_same(system.model.matrix(stack), matrices.reshape(2, 3, *matrices.shape[1:]))
 
 
 @pytest.mark.parametrize("name", [*SYSTEMS, *LAYERS])

@@ -1,16 +1,13 @@
-"""The spectral flow of softmax heads: derivatives, invariants, stability, reductions, optima."""
+"""The spectral flow of softmax heads: derivatives, invariants, stability, balance."""
 
 import itertools
 import math
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
 
 from numerics import MultiTask, MultiTaskLayer, stability
 from numerics.softmax.decomposable import SpectralAttention
-from numerics.softmax.heads import optimal_heads
-from numerics.softmax.reduced import ReducedHead
 from numerics.softmax.saddle import balanced_directions, balanced_stability, unbalanced
 from numerics.softmax.spectral import PAPER_TAU, SpectralSystem, spectral_flow
 from tests.numerics.support import (
@@ -75,6 +72,14 @@ def test_velocity_and_jacobian_are_derivatives(name):
     )
 
 
+def test_third_derivatives_commute():
+    """The Jacobian takes complex weights too, and its derivative is symmetric in directions."""
+    system = system_of("two tasks")
+    theta, e, f = (state(system.size, seed) for seed in (9, 10, 11))
+    assert_same(complex_directional(lambda x: system.jvp(x, f), theta, e),
+                complex_directional(lambda x: system.jvp(x, e), theta, f))  # fmt: skip
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_flow_conserves_its_invariants_pointwise(name):
     system = system_of(name)
@@ -105,6 +110,19 @@ def test_time_is_that_of_the_paper():
     # The next term is t²/2 times the Jacobian (below 1e3) times the velocity.
     assert np.abs((run.states[-1] - theta) / t + gradient).max() < 1e3 * t * np.abs(gradient).max()
     assert PAPER_TAU == 0.5
+
+
+def test_options_of_a_flow_are_passed_on():
+    system = system_of("two tasks")
+    start = np.abs(state(system.size, 4))
+    wanted = 0.9 * float(system.loss(start))
+    run = spectral_flow(system, start, 100.0, until_loss=wanted)
+    assert run.t[-1] < 100.0
+    assert run.loss[-1] == pytest.approx(wanted, rel=1e-6)
+    assert run.unit == "dθ/dt = −∂ℓ/∂θ"
+    for name, value in (("method", "none"), ("rtol", -1.0), ("atol", -1.0)):
+        with pytest.raises(ValueError, match=name):
+            spectral_flow(system, start, 1.0, **{name: value})
 
 
 def test_combined_rates_are_those_of_the_paper():
@@ -153,7 +171,10 @@ def test_balanced_weights_and_block_means():
     o, v, k, q = model.unpack(theta)
     assert (np.abs(o) == np.abs(v)).all()
     assert (np.abs(k) == np.abs(q)).all()
-    assert model.block_means(omega).tolist() == [[-0.5, 0.0], [0.375, -3.0]]
+    means = [[-0.5, 0.0], [0.375, -3.0]]
+    assert model.block_means(omega).tolist() == means
+    assert_same(model.block_means(np.stack([omega, 2 * omega]))[1], 2 * np.array(means))
+    assert SpectralAttention([2, 1], 2, 3) == model
 
 
 def test_leaders_lead():
@@ -189,6 +210,56 @@ def test_stability_on_and_off_the_balanced_manifold():
     assert_same(along @ (along.T @ velocity), velocity)
 
 
+def test_balanced_stability_is_that_of_the_loss_of_half_the_weights():
+    """With v = ±o and q = ±k written in, in coordinates of which each moves two weights."""
+    system = system_of("two tasks")
+    model = system.model
+    theta = model.balanced(*model.combined(state(system.size, 8)))
+    o, v, k, q = (part.ravel() for part in model.unpack(theta))
+    first, second = np.split(np.eye(len(o) + len(k)), [len(o)])
+    lift = np.concatenate([first, np.sign(v)[:, None] * first,
+                           second, np.sign(q)[:, None] * second])  # fmt: skip
+    x = np.concatenate([o, k])
+    assert_same(lift @ x, theta)
+    assert min(v.min(), q.min()) < 0
+    rates = [complex_directional(lambda y: lift.T @ system.velocity(lift @ y), x, e)
+             for e in np.eye(len(x))]  # fmt: skip
+    found = balanced_stability(system, theta)
+    assert_same(found.eigenvalues, np.linalg.eigvalsh(-np.array(rates)))
+    gradient = complex_gradient(lambda y: system.loss(lift @ y), x)
+    assert found.gradient_norm == pytest.approx(np.linalg.norm(gradient) / np.sqrt(2))
+    assert_same(found.directions.T @ found.directions, np.eye(len(x)))
+    along = found.directions.T @ (-2 * system.jacobian(theta)) @ found.directions
+    assert_same(along, np.diag(found.eigenvalues))
+    assert found.tolerance == len(x) * EPS * np.abs(found.eigenvalues).max()
+    assert (found.index, found.flat) == ((found.eigenvalues < 0).sum(), 0)
+    lowest = -float(found.eigenvalues[0])
+    assert lowest > 0
+    wide = balanced_stability(system, theta, tolerance=lowest)
+    assert (wide.index, wide.tolerance) == (0, lowest)
+    assert wide.flat == (np.abs(found.eigenvalues) <= lowest).sum()
+
+
+def test_the_origin_is_flat_in_every_direction():
+    """The loss is of fourth order there."""
+    system = system_of("two tasks")
+    found = balanced_stability(system, np.zeros(system.size))
+    assert (found.index, found.flat, found.tolerance) == (0, system.size // 2, 0.0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0, 0.25])
+def test_balance_is_asked_for_to_sixteen_roundings(scale):
+    system = system_of("one head")
+    theta = np.full(system.size, scale)
+    exact = balanced_stability(system, theta)
+    assert_same(balanced_stability(system, theta.astype(np.float32)).eigenvalues, exact.eigenvalues)
+    theta[0] = scale * (1 - 8 * EPS)
+    balanced_stability(system, theta)
+    theta[0] = scale * (1 - 8.5 * EPS)
+    with pytest.raises(ValueError, match="theta must be balanced"):
+        balanced_stability(system, theta)
+
+
 def test_imbalance_keeps_omega_and_mu_and_moves_the_invariant():
     system, _ = zero_pairs()
     theta = system.model.leading_weights(0.1, 0.5, 1.0)
@@ -198,85 +269,6 @@ def test_imbalance_keeps_omega_and_mu_and_moves_the_invariant():
     ):
         assert_same(before, after)
     assert system.invariants(moved)[0] == pytest.approx(2 * math.sinh(0.6))  # μ(e^{2δ} − e^{−2δ})
-
-
-def test_reduced_flow_is_the_flow_of_one_head():
-    head = ReducedHead(4, signal=0.8, context_length=50, embedding_dim=9, noise=0.6)
-    system = SpectralSystem(SpectralAttention((4,), 1, 9), MultiTask((4,), 0.8, 50, noise=0.6))
-    t = np.linspace(0, 30, 31)
-    full = spectral_flow(
-        system, system.model.balanced(np.full((1, 4), 0.05), [[0.7]]), 30.0, times=t, rtol=1e-10
-    )
-    run = head.flow(0.05, 0.7, 30.0, times=t)
-    omega, mu = system.model.combined(full.states)
-    # rtol 1e-10 over a growth from 0.05 to 0.5, with room for some hundred steps.
-    assert np.abs(omega[:, 0, 2] - run.omega).max() < 1e-6
-    assert np.abs(mu[:, 0, 0] - run.mu).max() < 1e-6
-    assert np.abs(full.loss - run.loss).max() < 1e-6
-
-
-def test_emergence_is_the_velocity_on_the_slow_manifold():
-    head, omega = ReducedHead(4, 0.8, 50, 9, noise=0.6), np.linspace(0.05, 0.6, 9)
-    d_omega, d_mu = head.velocity(omega, head.equilibrium(omega))
-    assert_same(d_omega, head.emergence_rate(omega))
-    assert np.abs(d_mu).max() < 100 * EPS
-    run = head.emergence(0.05, 500.0)
-    assert run.status == "finished"
-    assert run.omega[-1] == pytest.approx(0.5, abs=1e-8)
-
-
-def free_search(task, heads, seed):
-    """Minimum over ω and μ both, without any elimination."""
-    model = SpectralAttention(task.block_dims, heads, 1)
-    system = SpectralSystem(model, task)
-    shape = (heads, model.dimension)
-
-    def objective(x):
-        omega, mu = x[: heads * model.dimension].reshape(shape), x[heads * model.dimension :]
-        mu = mu.reshape(heads, -1)
-        by_omega, by_mu = system.combined_velocity(omega, mu)
-        loss = float(system.task_losses(omega, mu).sum())
-        return loss, -2 * np.concatenate([by_omega.ravel(), by_mu.ravel()])
-
-    start = np.random.default_rng(seed).uniform(0, 1, heads * (model.dimension + model.tasks))
-    options = {"maxiter": 3000, "gtol": 1e-10, "ftol": 1e-15}
-    return minimize(objective, start, jac=True, method="L-BFGS-B", options=options).fun
-
-
-def test_one_head_is_found_as_by_a_free_search():
-    found = optimal_heads((3, 2), [1.0, 0.7], 20, heads=1, noise=0.3, rng=0)
-    free = min(free_search(MultiTask((3, 2), [1.0, 0.7], 20, noise=0.3), 1, s) for s in range(6))
-    assert found.loss == pytest.approx(free, rel=1e-9)
-    assert found.attained
-    assert found.scale == pytest.approx(1.0, abs=1e-5)  # ‖ω‖ = 1
-    assert found.gradient_norm < 1e-5
-
-
-def test_several_heads_reach_less_than_any_free_search_and_only_in_the_limit():
-    task = MultiTask((3, 2), [1.0, 0.7], 20, noise=0.3)
-    found = optimal_heads((3, 2), [1.0, 0.7], 20, heads=2, noise=0.3, rng=0)
-    assert not found.attained
-    free = min(free_search(task, 2, s) for s in range(6))
-    assert found.loss < free < 1.02 * found.loss
-    system = SpectralSystem(SpectralAttention((3, 2), 2, 1), task)
-    gaps = []
-    for scale in (1e-1, 1e-2, 1e-3):
-        omega, mu = found.weights(scale)
-        assert np.linalg.norm(omega) == pytest.approx(scale)
-        gaps.append(float(system.task_losses(omega, mu).sum()) - found.loss)
-    # The loss is even in the scale: each tenth of it takes at least a hundredth of the gap.
-    assert 0 < gaps[1] < 0.011 * gaps[0]
-    with pytest.raises(ValueError, match="scale must be > 0"):
-        found.weights()
-
-
-def test_heads_beyond_one_per_entry_and_one_stay_idle():
-    few, many = (optimal_heads((1, 1), 1.0, 5, heads=heads, rng=0) for heads in (3, 6))
-    assert many.loss == pytest.approx(few.loss, rel=1e-9)
-    omega, mu = many.weights(0.1)
-    assert (omega.shape, mu.shape) == ((6, 2), (6, 2))
-    assert not omega[3:].any()
-    assert not mu[3:].any()
 
 
 @pytest.mark.parametrize(
@@ -292,6 +284,12 @@ def test_heads_beyond_one_per_entry_and_one_stay_idle():
             lambda: SpectralAttention((2, 1), 2, 1).leading_weights(0.1, 0, 1, leaders=[1, 1]),
             "different heads",
         ),
+        (
+            lambda: SpectralAttention((2, 1), 2, 1).leading_weights(0.1, 0, 1, leaders=[1, 2]),
+            "different heads below 2",
+        ),
+        (lambda: SpectralAttention((2,), 2, 1).leading_weights(0.1, -0.1, 1), "other must be >= 0"),
+        (lambda: SpectralAttention((2,), 2, 1).leading_weights(-0.1, 0, 1), "omega must be >= 0"),
         (lambda: SpectralAttention((2,), 1, 1).balanced([[1.0]], [[1.0]]), "omega must have"),
         (
             lambda: SpectralSystem(SpectralAttention((2,), 1, 1), MultiTask((3,), 1.0, 4)),
@@ -300,13 +298,7 @@ def test_heads_beyond_one_per_entry_and_one_stay_idle():
         (lambda: spectral_flow(system_of("one head"), np.ones(3), 1.0), "length of initial"),
         (lambda: balanced_stability(system_of("one head"), state(20)), "length of theta"),
         (lambda: balanced_stability(system_of("one head"), state(12)), "theta must be balanced"),
-        (lambda: ReducedHead(0, 1.0, 1, 1), "block_dim must be >= 1"),
-        (lambda: ReducedHead(1, 0.0, 1, 1), "signal must be > 0"),
-        (lambda: ReducedHead(1, 1.0, 1, 1).flow(-0.1, 1, 1), "omega must be >= 0"),
-        (lambda: ReducedHead(1, 1.0, 1, 1).flow(0.1, 1, 1, times=[0, 2]), "times must increase"),
-        (lambda: optimal_heads((2,), 1.0, 5, heads=0), "heads must be >= 1"),
-        (lambda: optimal_heads((2,), 1.0, 5, heads=1, starts=0), "starts must be >= 1"),
-        (lambda: optimal_heads((2,), -1.0, 5, heads=1), "signal must be > 0"),
+        (lambda: balanced_stability(*zero_pairs(), tolerance=-1e-9), "tolerance must be >= 0"),
     ],
 )
 def test_bad_input_is_refused_by_name(build, message):
@@ -317,3 +309,6 @@ def test_bad_input_is_refused_by_name(build, message):
 def test_blocks_that_are_no_sequence_are_refused():
     with pytest.raises(TypeError, match="block_dims must be a sequence"):
         SpectralAttention(3, 1, 1)
+    for leaders, message in ((0, "leaders must be a sequence"), ([0.5], "each of leaders must be")):
+        with pytest.raises(TypeError, match=message):
+            SpectralAttention((2,), 1, 1).leading_weights(0.1, 0, 1, leaders=leaders)

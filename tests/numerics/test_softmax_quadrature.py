@@ -1,0 +1,106 @@
+"""The quadrature behind the exact loss, rule by rule: closed averages, limits, derivatives."""
+
+import math
+
+import numpy as np
+import pytest
+
+from numerics.softmax._quadrature import power_sums, radial_rule
+from numerics.softmax.exact import STEPS, attention_moments, averages, checked_length
+
+FINE = STEPS[-1]
+# Of trapezoidal rules whose terms are positive and at most some thousand: rounding.
+ROUNDING = 1e-12
+
+
+@pytest.mark.parametrize("d", [1, 2, 9, 90, 110, 3000, 10**6])
+def test_the_radial_rule_has_the_moments_of_a_chi(d):
+    """E r² = d, E r⁴ = d(d + 2), E √r and E e^{−cr²/d} = (1 + 2c/d)^{−d/2}."""
+    r2, weights = radial_rule(d, FINE)
+    assert weights.sum() == pytest.approx(1, rel=ROUNDING)
+    assert weights @ r2 == pytest.approx(d, rel=ROUNDING)
+    assert weights @ r2**2 == pytest.approx(d * (d + 2), rel=ROUNDING)
+    root = math.lgamma(d / 2 + 0.25) - math.lgamma(d / 2)
+    tolerance = max(ROUNDING, 4e-16 * abs(math.lgamma(d / 2)))
+    assert weights @ r2**0.25 == pytest.approx(math.exp(root) * 2**0.25, rel=tolerance)
+    for c in (0.5, 2.0, 8.0):
+        exact = math.exp(-d / 2 * math.log1p(2 * c / d))
+        assert weights @ np.exp(-c * r2 / d) == pytest.approx(exact, rel=ROUNDING)
+
+
+def two_scores(a):
+    """P_2 and P_3 of two scores: p = (1 ± tanh(a z/√2))/2, z ~ N(0, 1)."""
+    h = min(0.1, 0.35 / a)  # the poles of tanh leave e^{−√2π²/(a h)} < 1e−17
+    z = np.arange(-9.0, 9.0, h)
+    weight = np.exp(-(z**2) / 2)
+    square = weight @ np.tanh(a * z / math.sqrt(2)) ** 2 / weight.sum()
+    return (1 + square) / 2, (1 + 3 * square) / 4
+
+
+SPREADS = np.array([1e-3, 0.1, 0.45, 0.5, 0.51, 0.8, 2.0, 3.9, 4.1, 7.0, 9.0, 30.0, 300.0])
+
+
+def test_two_scores_of_any_spread():
+    found = power_sums(SPREADS, 2, FINE)
+    assert np.allclose(np.transpose(found), [two_scores(a) for a in SPREADS], rtol=ROUNDING, atol=0)
+
+
+@pytest.mark.parametrize("length", [2, 3, 50, 10**4, 10**12])
+def test_equal_scores_have_equal_weights(length):
+    second, third = power_sums(np.zeros(1), length, FINE)
+    assert second[0] * length == pytest.approx(1, rel=ROUNDING)
+    assert third[0] * length**2 == pytest.approx(1, rel=ROUNDING)
+
+
+def test_many_scores_average_their_sum_of_exponentials():
+    """L → ∞: L P_2 = e^{a²} and L² P_3 = e^{3a²}, of relative error e^{4a²}/L and less."""
+    a = np.array([0.2, 0.49, 0.6, 0.9])
+    second, third = power_sums(a, 10**12, FINE)
+    assert np.allclose(second * 1e12, np.exp(a**2), rtol=1e-10, atol=0)
+    assert np.allclose(third * 1e24, np.exp(3 * a**2), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("length", [2, 3, 1000])
+def test_one_score_takes_all_in_the_end(length):
+    assert np.allclose(power_sums(np.array([1e15, 1e200]), length, FINE), 1, rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("length", [2, 7, 3000, 10**9])
+def test_spreads_do_not_depend_on_their_neighbours(length):
+    """Blocks, padding and memory are shared, and the result is as of each alone."""
+    spread = np.geomspace(1e-2, 200.0, 90)
+    together = np.array(power_sums(spread, length, FINE))
+    alone = np.hstack([power_sums(spread[i : i + 1], length, FINE) for i in range(0, 90, 6)])
+    assert np.allclose(together[:, ::6], alone, rtol=ROUNDING, atol=0)
+    # And as on another lattice.
+    other = power_sums(spread, length, 0.11)
+    assert np.allclose(together, other, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize(("d", "length"), [(3, 1), (1, 2), (4, 30), (50, 10**5)])
+def test_derivatives_are_those_of_the_moments(d, length):
+    """By ln ω̄, against central differences of fourth order."""
+    omega, h = 0.9 / math.sqrt(d), 2e-3
+    at = {k: averages(omega * math.exp(k * h), d, length, FINE)[0] for k in (-2, -1, 0, 1, 2)}
+    slope = (8 * (at[1] - at[-1]) - (at[2] - at[-2]))[:3] / (12 * h)
+    # h⁴ times fifth derivatives of some hundred times the value; 1e-12/h of rounding.
+    assert np.allclose(at[0][3:6], slope, rtol=1e-7, atol=1e-8 * at[0][1])
+    if length == 1:
+        assert at[0].tolist() == [1, d, d, 0, 0, 0, d]
+
+
+def test_steps_refine_the_error_each_time():
+    """The error falls exponentially in 1/step, the coarse one being good already."""
+    for d, length in ((1, 2), (6, 40), (200, 10**4)):
+        rows = [averages(1 / math.sqrt(d), d, length, step)[0] for step in (*STEPS, 0.1)]
+        errors = [np.abs(row / rows[-1] - 1)[:3].max() for row in rows[:-1]]
+        assert errors[0] < 1e-5
+        assert errors[1] < 1e-9
+        assert errors[2] < 2e-12
+
+
+def test_the_longest_context():
+    assert checked_length(10**12) == 10**12
+    with pytest.raises(ValueError, match=r"context_length must be <= 1e\+12"):
+        checked_length(10**12 + 1)
+    assert attention_moments(0.1, 3, 10**12).status == "converged"
