@@ -60,10 +60,7 @@ def map_entries(function: Callable[[Any], Any], value: Number) -> Number:
 
 
 def _families(*values: Number) -> set[str]:
-    found = {type(entry).__module__.partition(".")[0] for entry in entries(*values)}
-    if any(isinstance(entry, Fraction) for entry in entries(*values)):
-        found.add("fractions")
-    return found
+    return {type(entry).__module__.partition(".")[0] for entry in entries(*values)}
 
 
 def namespace(*values: Number) -> Any:
@@ -87,14 +84,10 @@ def namespace(*values: Number) -> Any:
     return np
 
 
-def _real_cbrt(x: Number) -> Number:
-    return x ** (1 / 3)
-
-
 _FALLBACKS: dict[str, Callable[[Any, Any], Any]] = {
     "log1p": lambda module, x: module.log(1 + x),
     "expm1": lambda module, x: module.exp(x) - 1,
-    "cbrt": lambda module, x: _real_cbrt(x),
+    "cbrt": lambda module, x: x ** (1 / 3),
 }
 
 
@@ -153,6 +146,11 @@ def cbrt(x: Number, *companions: Number) -> Number:
     return _elementary("cbrt", x, companions)
 
 
+def sin(x: Number, *companions: Number) -> Number:
+    """Return the sine."""
+    return _elementary("sin", x, companions)
+
+
 def atan(x: Number, *companions: Number) -> Number:
     """Return the inverse tangent."""
     return _elementary("atan", x, companions)
@@ -182,12 +180,12 @@ def harmonise(*values: Number) -> tuple[Number, ...]:
     convert = _exact_integer(families)
     floats = [v for v in values if is_array(v) and not is_object(v) and not _is_integer_array(v)]
     if floats and not families & {"sympy", "mpmath"}:
-        convert = None if "fractions" not in families else float
+        convert = float
     return tuple(_harmonised(value, convert, floats, "mpmath" in families) for value in values)
 
 
 def _is_integer_array(value: Number) -> bool:
-    return dtype_kind(value) in "iu"
+    return dtype_kind(value) in ("i", "u")
 
 
 def _harmonised(value: Number, convert: Any, floats: list[Number], to_mpf: bool) -> Number:
@@ -220,9 +218,8 @@ def _promoted(entry: Number, convert: Any, to_mpf: bool) -> Number:
 
 
 def _as_float(value: Number, floats: list[Number]) -> Number:
-    xp = value.__array_namespace__()
-    dtype = floats[0].dtype if floats else xp.float64
-    return value.astype(dtype) if hasattr(value, "astype") else xp.astype(value, dtype)
+    xp = (floats or [value])[0].__array_namespace__()
+    return xp.asarray(value, dtype=floats[0].dtype if floats else xp.float64)
 
 
 def over_length(numerator: Number, context_length: Number) -> Number:
@@ -245,7 +242,7 @@ def total(value: Number, *, keepdims: bool = False) -> Number:
 def cumulative(value: Number) -> Number:
     """Return the running sum along the last axis."""
     xp = value.__array_namespace__()
-    running = getattr(xp, "cumsum", None) or xp.cumulative_sum
+    running = getattr(xp, "cumulative_sum", None) or xp.cumsum
     return running(value, axis=-1)
 
 

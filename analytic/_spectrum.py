@@ -78,8 +78,6 @@ class Spectrum(NamedTuple):
     def _divisor(self) -> Number:
         ratio = self.ratio
         xp = ratio.__array_namespace__()
-        if not is_object(ratio) and bool(xp.all(ratio > 0)):
-            return ratio
         return xp.where(ratio == 0, xp.ones_like(ratio), ratio)
 
 
@@ -95,8 +93,8 @@ def signal(eigenvalues: Number, task_eigenvalues: Number) -> tuple[Number, Numbe
 def spectrum(
     eigenvalues: Number,
     context_length: Number,
-    task_eigenvalues: Number = 1,
-    noise: Number = 0,
+    task_eigenvalues: Number,
+    noise: Number,
 ) -> Spectrum:
     """Validate the four arguments of every spectral closed form and combine them."""
     lam = _check.positive("eigenvalues", _check.vector("eigenvalues", eigenvalues))
@@ -124,8 +122,8 @@ def descending(growth: Number) -> Any:
     if is_object(growth) and any(is_symbolic(entry) for entry in entries(growth)):
         return np.broadcast_to(np.arange(growth.shape[-1]), growth.shape)
     if isinstance(growth, np.ndarray):
-        return np.argsort(-growth, axis=-1, kind="stable")
-    return growth.__array_namespace__().argsort(-growth, axis=-1)
+        return np.argsort(-growth, stable=True)
+    return growth.__array_namespace__().argsort(-growth)
 
 
 def unstable_pairs(chosen: Any, gain: Number) -> Any:

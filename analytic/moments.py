@@ -21,7 +21,6 @@ from ._generic import (
     is_array,
     is_object,
     is_symbolic,
-    map_entries,
     over_length,
     total,
 )
@@ -278,8 +277,6 @@ def _is_one(mass: Number) -> bool:
 
 
 def _reciprocal(mean: Number) -> Number:
-    if is_object(mean):
-        return map_entries(_reciprocal, mean)
     if not is_array(mean):
         return mean + math.inf if mean == 0 else 1 / mean
     zero = mean == 0

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _check
-from .._generic import Number, is_array, is_object, total
+from .._generic import Number, is_array, total
 from ._tasks import Tasks, tasks
 
 
@@ -81,17 +81,14 @@ def head_weights(
     indicator = np.array(
         [[int(ends[i] <= j < ends[i + 1]) for i in range(count)] for j in range(ends[-1])]
     )
-    if not is_object(omega):
-        indicator = indicator.astype(omega.dtype)
-        world = world._replace(dims=world.dims.astype(omega.dtype))
-    return HeadWeights(omega, mu, world, indicator)
+    world = world._replace(dims=world.dims.astype(omega.dtype))
+    return HeadWeights(omega, mu, world, indicator.astype(omega.dtype))
 
 
 def _heads(name: str, value: Number, last: str) -> Number:
     value = _check.finite(name, value)
-    if not is_array(value) or value.ndim < 2 or 0 in value.shape[-2:]:
-        shape = value.shape if is_array(value) else value
-        raise ValueError(f"{name} must have shape (..., H, {last}), got {shape}")
+    if not is_array(value) or value.ndim < 2:
+        raise ValueError(f"{name} must have shape (..., H, {last}), got {np.shape(value)}")
     return value
 
 
@@ -100,7 +97,7 @@ def _block_sizes(block_dims: Number, count: int, dimension: int) -> tuple[int, .
     shape = tuple(dims.shape) if is_array(dims) else ()
     if shape not in ((), (count,)):
         raise ValueError(f"block_dims must be a scalar or have shape ({count},), got {shape}")
-    listed = dims.tolist() if shape else [dims.item() if is_array(dims) else dims] * count
+    listed = np.broadcast_to(dims, (count,)).tolist()
     sizes = tuple(_check.integer("block_dims", size, 1) for size in listed)
     if sum(sizes) != dimension:
         raise ValueError(f"block_dims must add up to the {dimension} columns of omega, got {sizes}")

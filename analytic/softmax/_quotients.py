@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._generic import Number, expm1, is_array, is_object, is_symbolic, log1p, map_entries
+from .._generic import Number, expm1, is_array, is_object, is_symbolic, log1p
 
 
 def growth(x: Number) -> Number:
@@ -36,12 +36,10 @@ def inverse_log_mean(a: Number, b: Number, gap: Number) -> Number:
 
 
 def _removable(x: Number, function: Callable[[Any], Any]) -> Number:
-    if is_object(x):
-        return map_entries(lambda entry: _removable(entry, function), x)
     if is_array(x):
         xp = x.__array_namespace__()
         safe = xp.where(x == 0, xp.ones_like(x), x)
         return xp.where(x == 0, xp.ones_like(x), function(safe) / safe)
-    if not is_symbolic(x) and x == 0:
+    if x == 0:
         return 1 + x
     return function(x) / x

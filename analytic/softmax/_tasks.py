@@ -92,4 +92,4 @@ def _listed(name: str, value: Number) -> Number:
 
 def euler(*companions: Number) -> Number:
     """Return e as a number of the kind of `companions` (a Python float beside floats)."""
-    return exp(harmonise(1, *companions)[0], *companions)
+    return exp(1, *companions)

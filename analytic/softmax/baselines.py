@@ -113,7 +113,7 @@ def ridge_risk(gamma: Number, snr: Number, penalty: Number) -> Number:
         _positive_or_inf("snr", snr),
         _check.non_negative("penalty", penalty),
     )
-    root, inverse, kept = _resolvent(gamma, rho)
+    root, inverse, kept = _resolvent(gamma, rho, snr)
     if _zero(root):
         raise ValueError("penalty must be positive where gamma is 1")
     variance = over_length(gamma, snr) / (inverse + gamma)
@@ -173,10 +173,10 @@ def _zero(value: Number) -> bool:
     return any(not is_symbolic(entry) and entry == 0 for entry in entries(value))
 
 
-def _resolvent(gamma: Number, rho: Number) -> tuple[Number, Number, Number]:
+def _resolvent(gamma: Number, rho: Number, *companions: Number) -> tuple[Number, Number, Number]:
     """Return R, 1/J_1 and ρJ_1, each finite at ρ = 0."""
     slack = (1 - gamma) + rho
-    root = sqrt(slack * slack + 4 * gamma * rho, gamma, rho)
+    root = sqrt(slack * slack + 4 * gamma * rho, *companions)
     if is_object(slack):
         return (root, *np.frompyfunc(_parts, 4, 2)(slack, root, gamma, rho))
     if not is_array(slack):

@@ -22,8 +22,8 @@ from .._generic import (
     is_object,
     is_symbolic,
     log,
-    map_entries,
     namespace,
+    sin,
     sqrt,
 )
 from .._guard import guarded
@@ -65,7 +65,7 @@ def condensed_participation(load: Number) -> Number:
     _require("load", load, lambda least, most: least >= 2, ">= 2")
     (u,) = harmonise(load)
     # 1 − √(2/u) without the difference of near numbers at u = 2.
-    return (u - 2) / (u + sqrt(2 * u, u))
+    return (u - 2) / (u + sqrt(2 * u))
 
 
 @guarded
@@ -108,18 +108,18 @@ def rare_participation(load: Number, context_length: Number) -> Number:
     length = _check.positive("context_length", context_length)
     _require("context_length", length, lambda least, most: least > 1, "above 1")
     u, length = harmonise(load, length)
-    scale = log(length)
+    scale = log(length, u)
     # Γ(κ)Γ(2 − κ) by reflection, πx/sin πx with x = κ − 1 = (2 − u)/(2u) between 0 and 1; at x > ½
     # the sine is that of π − πx, in which u + 2(u − 1) keeps the digits of u near ⅔.
-    pi = _pi(u, scale)
+    pi = _pi(scale)
     angle, rest = pi * (2 - u) / (2 * u), pi * (u + 2 * (u - 1)) / (2 * u)
-    gammas = angle / _sine(_smaller(angle, rest))
+    gammas = angle / sin(_smaller(angle, rest))
     rare = exp(-((2 - u) ** 2) * scale / (8 * u))
     return rare * gammas / sqrt(2 * pi * u * scale)
 
 
-def _pi(*companions: Number) -> Number:
-    module = namespace(*companions)
+def _pi(companion: Number) -> Number:
+    module = namespace(companion)
     return +module.pi if module.__name__ in ("mpmath", "sympy") else math.pi
 
 
@@ -127,14 +127,8 @@ def _smaller(angle: Number, other: Number) -> Number:
     if is_object(angle):
         return np.frompyfunc(_smaller, 2, 1)(angle, other)
     if is_array(angle):
-        return angle.__array_namespace__().where(angle <= other, angle, other)
-    return angle if is_symbolic(angle) or angle <= other else other
-
-
-def _sine(angle: Number) -> Number:
-    if is_object(angle):
-        return map_entries(_sine, angle)
-    return namespace(angle).sin(angle)
+        return angle.__array_namespace__().minimum(angle, other)
+    return angle if is_symbolic(angle) else min(angle, other)
 
 
 def _require(name: str, value: Any, holds: Any, wanted: str) -> None:

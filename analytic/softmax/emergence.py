@@ -59,7 +59,7 @@ def equilibrium_value(
     >>> equilibrium_value(0.5, 4, 1.0, float("inf"))
     2.0
     """
-    w, _, _, noisy, _ = _reduced(omega, block_dims, signal, context_length, noise)
+    w, _, _, noisy = _reduced(omega, block_dims, signal, context_length, noise)
     return w / (w * w + noisy)
 
 
@@ -105,10 +105,10 @@ def emergence_velocity(
     >>> emergence_velocity(0.5, 4, 1.0, 100, 30)
     0.0
     """
-    w, d, lam, noisy, _ = _reduced(omega, block_dims, signal, context_length, noise)
-    w, width = harmonise(w, _check.positive("embedding_dim", embedding_dim))
+    width = _check.positive("embedding_dim", embedding_dim)
+    w, d, lam, noisy, width = _reduced(omega, block_dims, signal, context_length, noise, width)
     drive = w * w * noisy * (1 - d * w * w) / (w * w + noisy) ** 2
-    return 4 * lam * drive / sqrt(width, w, d, lam, noisy)
+    return 4 * lam * drive / sqrt(width, noisy)
 
 
 @guarded
@@ -140,26 +140,26 @@ def convergence_rate(
         _check.positive("embedding_dim", embedding_dim),
     )
     ratio = over_length(d + sigma**2 / lam, length)
-    cost = euler(ratio, d, lam, width) * ratio
-    return 8 * lam * sqrt(d / width, d, lam, ratio) * cost / (1 + cost) ** 2
+    cost = euler(ratio, width) * ratio
+    return 8 * lam * sqrt(d / width, ratio) * cost / (1 + cost) ** 2
 
 
 def _reduced(
-    omega: Number, block_dims: Number, signal: Number, context_length: Number, noise: Number
-) -> tuple[Number, Number, Number, Number, Number]:
-    """Return ω̄, d, λ, E = (φ/L)e^{dω̄²} and c."""
-    w, d, lam, length, sigma = harmonise(
+    omega: Number,
+    block_dims: Number,
+    signal: Number,
+    context_length: Number,
+    noise: Number,
+    *others: Number,
+) -> tuple[Number, ...]:
+    """Return ω̄, d, λ and E = (φ/L)e^{dω̄²}, followed by `others` promoted together with them."""
+    w, d, lam, length, sigma, *rest = harmonise(
         _check.non_negative("omega", omega),
         _check.positive("block_dims", block_dims),
         _check.positive("signal", signal),
         _check.context_length(context_length),
         _check.non_negative("noise", noise),
+        *others,
     )
     factor = 1 + sigma**2 / (lam * d)
-    return (
-        w,
-        d,
-        lam,
-        over_length(factor * exp(d * w * w, factor), length),
-        over_length(factor * d, length),
-    )
+    return (w, d, lam, over_length(factor * exp(d * w * w, factor, length, *rest), length), *rest)

@@ -23,7 +23,7 @@ from .._generic import (
     sqrt,
 )
 from .._guard import guarded
-from ._tasks import euler, tasks
+from ._tasks import Tasks, euler, tasks
 
 
 @guarded
@@ -82,10 +82,10 @@ def long_context_loss(
     omega_bar = _below_root_half("omega_bar", omega_bar)
     mu = _check.finite("mu", mu)
     world, mu, w = tasks(block_dims, signal, context_length, noise, mu, omega_bar)
-    free = log1p(-2 * w * w, *world.numbers)
-    kappa = exp(-world.dims / 2 * free, *world.numbers)
+    free = log1p(-2 * w * w, *world.numbers, mu)
+    kappa = exp(-world.dims / 2 * free)
     gain = mu * w
-    share = world.dims * kappa * exp(-free, *world.numbers)
+    share = world.dims * kappa * exp(-free)
     spread = share * (mu * mu + 2 * gain - 3 * gain * gain) * world.signal
     noisy = mu * mu * kappa * world.noise**2
     return world.energy * (1 - gain) ** 2 + over_length(spread + noisy, world.length)
@@ -130,8 +130,7 @@ def long_context_squared_norm(block_dims: Number, signal: Number, *, noise: Numb
     0.997
     """
     (world,) = tasks(block_dims, signal, 1, noise)
-    d = world.dims
-    return 2 * d / (d + 4 + _root(d, world.factor, world.numbers))
+    return 2 * world.dims / (world.dims + 4 + _root(world))
 
 
 @guarded
@@ -171,10 +170,9 @@ def long_context_optimum_loss(
     0.3269
     """
     (world,) = tasks(block_dims, signal, context_length, noise)
-    d, phi = world.dims, world.factor
-    reach = d + _root(d, phi, world.numbers)
-    steep = exp((d / 2 + 1) * log1p(4 / reach, *world.numbers), *world.numbers)
-    return over_length(world.energy * steep * (1 + phi * reach / 2), world.length)
+    reach = world.dims + _root(world)
+    steep = exp((world.dims / 2 + 1) * log1p(4 / reach))
+    return over_length(world.energy * steep * (1 + world.factor * reach / 2), world.length)
 
 
 @guarded
@@ -215,8 +213,8 @@ def dimension_correction(block_dims: Number, signal: Number, *, noise: Number = 
     d, phi = world.dims, world.factor
     _check_above_two(d)
     # d − 2 is exact, so that nothing is lost as d → 2.
-    steep = exp((d / 2 + 1) * log1p(2 / (d - 2), *world.numbers), *world.numbers)
-    return (d - 2 + 1 / phi) / d * steep / euler(*world.numbers)
+    steep = exp((d / 2 + 1) * log1p(2 / (d - 2), phi))
+    return (d - 2 + 1 / phi) / d * steep / euler(steep)
 
 
 @guarded
@@ -269,7 +267,7 @@ def dimension_coefficient(
         _check.positive("test_length", test_length)
     others = () if test_length is None else (test_length,)
     world, *length = tasks(block_dims, signal, context_length, noise, *others)
-    e, c, phi = euler(*world.numbers), world.ratio, world.factor
+    e, c, phi = euler(*world.numbers, *length), world.ratio, world.factor
     if not length:
         tested, share = c, 1 / (1 + e * c)
     else:
@@ -278,9 +276,10 @@ def dimension_coefficient(
     return share * (2 * (1 + e * c) + phi - 1 - (2 * e * e - 3 * e + 1) * tested) / phi
 
 
-def _root(d: Number, phi: Number, numbers: tuple[Number, ...]) -> Number:
+def _root(world: Tasks) -> Number:
     """Return R, the root of the discriminant (d + 4)² − 4(d + 2)(2 − 1/φ) as a sum."""
-    return sqrt(d * d + 4 * (d + 2) / phi, *numbers)
+    d = world.dims
+    return sqrt(d * d + 4 * (d + 2) / world.factor, world.length)
 
 
 def _below_root_half(name: str, value: Number) -> Number:

@@ -150,7 +150,7 @@ def generalised_loss(
     length = _check.context_length(test_length, "test_length")
     world, length = tasks(block_dims, signal, context_length, noise, length)
     length = column(length) if world.listed else length
-    e = euler(*world.numbers)
+    e = euler(*world.numbers, length)
     cost, tested = world.ratio, over_length(world.power / world.signal, length)
     return world.sum(world.energy * e * (e * cost * cost + tested) / (1 + e * cost) ** 2)
 

@@ -70,11 +70,10 @@ def balanced_velocity(
     >>> balanced_velocity(0.5, 1.0, 4, 1.0, float("inf"), 16)
     (0.25, 4.0)
     """
-    w, m, d, lam, length, width, sigma = state(
-        omega, mu, block_dims, signal, context_length, embedding_dim, noise
-    )
-    clutter = over_length(m * (1 + sigma**2 / (lam * d)) * exp(d * w * w, m), length)
-    rate_w = 4 * lam * w * m * (1 - m * w - d * w * clutter) / sqrt(width, w, m, lam)
+    numbers = state(omega, mu, block_dims, signal, context_length, embedding_dim, noise)
+    w, m, d, lam, length, width, sigma = numbers
+    clutter = over_length(m * (1 + sigma**2 / (lam * d)) * exp(d * w * w, *numbers), length)
+    rate_w = 4 * lam * w * m * (1 - m * w - d * w * clutter) / sqrt(width, *numbers)
     return rate_w, 4 * lam * d * m * (w - m * w * w - clutter)
 
 
@@ -106,10 +105,9 @@ def neglected_share(
     >>> neglected_share(0.5, 0.5, 4, 1.0, float("inf"))
     (0.25, 0.25)
     """
-    w, m, d, lam, length, _, sigma = state(
-        omega, mu, block_dims, signal, context_length, 1, noise, positive=True
-    )
-    clutter = over_length(m * (1 + sigma**2 / (lam * d)) * exp(d * w * w, m), length)
+    numbers = state(omega, mu, block_dims, signal, context_length, 1, noise, positive=True)
+    w, m, d, lam, length, _, sigma = numbers
+    clutter = over_length(m * (1 + sigma**2 / (lam * d)) * exp(d * w * w, *numbers), length)
     return w * (m + d * clutter), m * w + clutter / w
 
 
@@ -160,5 +158,5 @@ def training_phase(
     require_between("closeness", _check.positive("closeness", closeness), 0, 1)
     slow, _ = neglected_share(omega, mu, block_dims, signal, context_length, noise=noise)
     weight, dims = np.asarray(omega), np.asarray(block_dims)
-    begun = np.asarray(slow >= share, dtype=int)
+    begun = np.asarray(slow >= share)
     return np.where(begun & (abs(1 - dims * weight * weight) <= closeness), 2, begun)

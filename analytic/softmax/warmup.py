@@ -84,10 +84,9 @@ def warmup_invariant(
     >>> warmup_invariant(0.01, 1.0, 10, 1.0, float("inf"), 25)
     0.5
     """
-    w, m, d, lam, length, width, sigma = state(
-        omega, mu, block_dims, signal, context_length, embedding_dim, noise
-    )
-    kappa = d * sqrt(width, w, m, d)
+    numbers = state(omega, mu, block_dims, signal, context_length, embedding_dim, noise)
+    w, m, d, lam, length, width, sigma = numbers
+    kappa = d * sqrt(width, *numbers)
     power = over_length(kappa * (1 + sigma**2 / (lam * d)), length)
     return w**power * (m - kappa * w / (1 + power))
 
@@ -139,16 +138,15 @@ def warmup_time_course(
     True
     """
     t = _check.time("t", t)
-    w0, m0, d, lam, _, width, _, t = state(
-        initial_omega, initial_mu, block_dims, signal, 1, embedding_dim, 0, t, **_START
-    )
-    root = sqrt(width, w0, m0, lam, t)
+    numbers = state(initial_omega, initial_mu, block_dims, signal, 1, embedding_dim, 0, t, **_START)
+    w0, m0, d, lam, _, width, _, t = numbers
+    root = sqrt(width, *numbers)
     slope, kappa = 4 * lam / root, d * root
     x = slope * (m0 - kappa * w0) * t
     # μ(0) − κω̄(0)e^{rt} over C: one minus a term that has no pole at C = 0.
     left = 1 - kappa * w0 * slope * t * growth(x)
     _require_before("t", left)
-    return WarmUp(w0 * exp(x, left) / left, m0 / left)
+    return WarmUp(w0 * exp(x) / left, m0 / left)
 
 
 @guarded
@@ -193,10 +191,9 @@ def warmup_time(
     1.582349
     """
     w = _check.positive("omega", omega)
-    w0, m0, d, lam, _, width, _, w = state(
-        initial_omega, initial_mu, block_dims, signal, 1, embedding_dim, 0, w, **_START
-    )
-    root = sqrt(width, w0, m0, lam, w)
+    numbers = state(initial_omega, initial_mu, block_dims, signal, 1, embedding_dim, 0, w, **_START)
+    w0, m0, d, lam, _, width, _, w = numbers
+    root = sqrt(width, *numbers)
     step = w - w0
     m = m0 + d * root * step
     _require_before("omega", m)
@@ -225,10 +222,9 @@ def blow_up_time(
     >>> round(blow_up_time(0.01, 1.0, 10, 1.0, 30), 6)
     1.822562
     """
-    w0, m0, d, lam, _, width, _ = state(
-        initial_omega, initial_mu, block_dims, signal, 1, embedding_dim, 0, **_START
-    )
-    root = sqrt(width, w0, m0, lam)
+    numbers = state(initial_omega, initial_mu, block_dims, signal, 1, embedding_dim, 0, **_START)
+    w0, m0, d, lam, _, width, _ = numbers
+    root = sqrt(width, *numbers)
     kappa = d * root
     return root / (4 * lam) * inverse_log_mean(m0, kappa * w0, m0 - kappa * w0)
 
@@ -281,7 +277,7 @@ def warmup_end(
     0.5
     """
     share = _check.positive("share", share)
-    start, value, d, lam, length, width, sigma, share = state(
+    numbers = state(
         initial_omega,
         initial_mu,
         block_dims,
@@ -292,11 +288,12 @@ def warmup_end(
         share,
         **_START,
     )
+    start, value, d, lam, length, width, sigma, share = numbers
     ratio = over_length((1 + sigma**2 / (lam * d)) * d, length)
     require_between("share", share, start * value * (1 + ratio), 1)
-    kappa, product = d * sqrt(width, start, value, share, ratio), share / (1 + ratio)
+    kappa, product = d * sqrt(width, *numbers), share / (1 + ratio)
     gap = value - kappa * start
-    root = sqrt(gap * gap + 4 * kappa * product, start)
+    root = sqrt(gap * gap + 4 * kappa * product)
     mu = _positive_root(gap, root, kappa * product)
     omega = product / mu
     try:

@@ -8,6 +8,7 @@ import array_api_strict
 import mpmath
 import numpy as np
 import pytest
+import sympy as sp
 
 import analytic
 from precision import exact, points, table
@@ -219,6 +220,14 @@ def test_probabilities_sum_to_one_in_every_row(kind):
             analytic.effective_context_length(lengths, kind(weights))
     nearly = 1 - 5e-7  # a sum that is short by rounding, of float32 say
     analytic.effective_context_length(lengths, kind([[0.25, 0.75 * nearly], [nearly, 0.0]]))
+
+
+def test_exact_probabilities_err_by_less_than_a_millionth():
+    with pytest.raises(ValueError, match="probabilities must sum to 1, got"):
+        analytic.effective_context_length([2, 6], [1, Fraction(1e-6)])
+    p, half = sp.Symbol("p"), Fraction(1, 2)
+    got = analytic.effective_context_length([2, 6], [[p, half], [half, half]])
+    assert got.tolist() == [1 / (p / 2 + sp.Rational(1, 12)), 3]
 
 
 def test_exact_matrices_have_leading_dimensions():

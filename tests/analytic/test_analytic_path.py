@@ -3,12 +3,14 @@
 import itertools
 from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import analytic
+from analytic._spectrum import unstable_pairs
 
 spectra = st.lists(st.floats(0.05, 5.0), min_size=1, max_size=6, unique=True)
 
@@ -110,6 +112,41 @@ def test_rounding_of_a_degenerate_spectrum_is_no_instability(seed, dtype):
     subsets = analytic.fixed_point_subsets(6)
     assert not analytic.stability_index(subsets, eigenvalues, 31).any()
     assert len(analytic.saddle_path(eigenvalues, 31)) == 7
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.vectorize(mpmath.mpf, otypes="O")])
+def test_gains_equal_but_for_rounding_make_no_detour(kind):
+    # The gain depends on λω alone, which is 1 here, and the growth on λ.
+    eigenvalues = kind(np.random.default_rng(3).uniform(0.1, 3, 12))
+    with mpmath.workdps(50):
+        path = analytic.saddle_path(eigenvalues, 31, task_eigenvalues=1 / eigenvalues)
+    assert path.sum(axis=1).tolist() == list(range(13))
+    assert [int(np.argmax(step)) for step in path[1:] & ~path[:-1]] == np.argsort(
+        -eigenvalues
+    ).tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gains_within_64_eps_are_equal(dtype):
+    eps = np.finfo(dtype).eps
+    chosen = np.array([True, False])
+    for number, count in ((63, 0), (64, 0), (64.5, 1), (66, 1)):
+        gain = np.array([1 - dtype(number) * eps, 1], dtype=dtype)
+        assert np.count_nonzero(unstable_pairs(chosen, gain)) == count
+
+
+def test_exact_gains_are_compared_exactly():
+    subset, one = [True, False], Fraction(1)
+    for above, index in ((one, 0), (one + Fraction(1, 10**30), 1), (one - Fraction(1, 10**30), 0)):
+        assert analytic.stability_index(subset, [one, above], 31) == index
+
+
+def test_equal_growth_keeps_the_order_of_the_modes():
+    lam = 2.0 ** (np.arange(60) % 3)
+    for eigenvalues in (lam, np.stack([lam, lam[::-1]])):
+        order = analytic.visit_order(eigenvalues)
+        for row, own in zip(np.atleast_2d(order), np.atleast_2d(eigenvalues), strict=True):
+            assert row.tolist() == sorted(range(60), key=lambda d: -own[d])
 
 
 @pytest.mark.parametrize("number", [float, Fraction])

@@ -36,6 +36,10 @@ VALUE_ERRORS = [
         lambda: analytic.mode_gains([1.0, 2.0], 31, task_eigenvalues=[1.0, 2.0, 3.0]),
         r"task_eigenvalues must be a scalar or have shape \(\.\.\., 2\)",
     ),
+    (
+        lambda: analytic.mode_growth([1.0, 2.0], task_eigenvalues=[1.0, 2.0, 3.0]),
+        r"task_eigenvalues must be a scalar or have shape \(\.\.\., 2\)",
+    ),
     (lambda: analytic.input_target_moment(SKEW), "covariance must be symmetric"),
     (lambda: analytic.input_target_moment(INDEFINITE), "covariance must be positive definite"),
     (lambda: analytic.input_target_moment([1.0]), r"covariance must have shape \(\.\.\., D, D\)"),

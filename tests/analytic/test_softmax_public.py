@@ -85,6 +85,9 @@ VALUE_ERRORS = [
         lambda: softmax.first_order_loss([[0.8]], [[1.0]], 1, 1.0, 9),
         "omega must be below 1/√2 in absolute value, got 0.8",
     ),
+    (lambda: softmax.first_order_loss([[0.72]], [[1.0]], 1, 1.0, 9), "omega must be below 1/√2"),
+    (lambda: softmax.neglected_share(0.0, 1.0, 4, 1.0, 9), "^omega must be positive"),
+    (lambda: softmax.neglected_share(0.1, 0.0, 4, 1.0, 9), "^mu must be positive"),
     (lambda: softmax.water_filling(*TWO, budget=0.0), "budget must be positive"),
     (lambda: softmax.water_filling(*TWO, cap=-1.0), "cap must be positive"),
     (
@@ -108,7 +111,7 @@ VALUE_ERRORS = [
     (lambda: softmax.emergence_velocity(0.1, 3, 1.0, 9, 0), "embedding_dim must be positive"),
     (lambda: softmax.training_phase(0.1, 1.0, 3, 1.0, 9, share=1.5), "share must be between 0"),
     (lambda: softmax.training_phase(0.1, 1.0, 3, 1.0, 9, closeness=1), "closeness must be betw"),
-    (lambda: softmax.hermite_response(-1, 0.1, 0.2), "degree must be >= 0, got -1"),
+    (lambda: softmax.hermite_response(-1, 0.1, 0.2), "degree must be between 0 and 10000, got -1"),
     (lambda: softmax.hermite_error(2, math.inf), "gain must be finite"),
     (lambda: softmax.saturation_scale(0.5), "context_length must be >= 1"),
     (lambda: softmax.participation_exponent(-0.1), "load must be non-negative"),

@@ -45,8 +45,10 @@ _ANALYTIC = _under(
 )
 _SOFTMAX_FORMS = _under(
     "analytic/softmax",
-    "_heads _quotients _state _tasks allocation baselines bounds condensation emergence "
-    "finite_dimension limit loss phases regimes single_head warmup",
+    "_heads _quotients _state _tasks allocation bounds limit loss phases single_head",
+)
+_SOFTMAX_TRAINING = _under(
+    "analytic/softmax", "baselines condensation emergence finite_dimension regimes warmup"
 )
 _GRADIENTS = _under("numerics", "merged mixture moments networks separate systems")
 _PRODUCTS = _under("numerics", "linearised")
@@ -67,6 +69,12 @@ _PROPERTIES = tuple(
     for name in ("monotone", "ordering", "scaling", "scaling_softmax")
 )
 _STACKED = ("tests/properties/test_stack.py", "tests/properties/test_stack_batches.py")
+_ORACLES = _under(
+    "tests/analytic",
+    "test_oracles test_softmax_finite_dimension test_softmax_numbers test_softmax_proofs_flow "
+    "test_softmax_kinds_training test_softmax_proofs_heads test_softmax_public "
+    "test_softmax_trajectory",
+)
 _SHAPES = _under(
     "tests/numerics", "test_layer test_layer_lengths test_layer_moments test_layer_multitask"
 )
@@ -92,6 +100,7 @@ _WALKS = _under(
 GROUPS = (
     Group("analytic", _ANALYTIC + _SOFTMAX_FORMS, ("tests/analytic", *_PROPERTIES, "analytic")),
     # Judged by the files that are about them: a survivor costs the sum of its tests.
+    Group("softmax training", _SOFTMAX_TRAINING, (*_ORACLES, "analytic/softmax")),
     Group("layers", _LAYERS, (*_SHAPES, *_LAYERS)),
     Group("softmax quadrature", _QUADRATURE, _RULES),
     Group("softmax exact", _LOSS, (*_EXACT, *_LOSS)),
