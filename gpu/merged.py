@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gpu._arrays import Array, namespace, product, transposed, unit
+from gpu._arrays import Array, device, namespace, product, transposed, unit
 from numerics import MergedAttention
 
 Linear = Callable[[Array], Array]
@@ -59,7 +59,7 @@ class MergedKernel:
     def _joined(self, by_value: Array, by_matrix: Array) -> Array:
         """A state from terms (H, D², rows) that add up to each v_h, and those of each U_h."""
         xp, rows = namespace(by_value), by_value.shape[2]
-        return xp.concat([xp.sum(by_value, axis=1), xp.reshape(by_matrix, (-1, rows))], axis=0)
+        return xp.concat([xp.sum(by_value, axis=1), xp.reshape(by_matrix, (-1, rows))])
 
     def tangent(self, state: Array) -> Array:
         """∂M/∂θ (D, D, size, rows)."""
@@ -79,9 +79,9 @@ class MergedKernel:
         flat = xp.reshape(G, (D * D, rows))
         block = xp.reshape(unit(state, H)[:, :, None, None] * flat[None, None, :, :], (H, n, rows))
         corner = xp.zeros_like(block[:, :H, :])
-        rest = xp.zeros_like(flat[:1, None, :]) + unit(state, n)[:, :, None] * 0.0
+        rest = xp.zeros((n, n, rows), dtype=G.dtype, device=device(G))
         upper = xp.concat([corner, block], axis=1)
-        return xp.concat([upper, xp.concat([transposed(block), rest], axis=1)], axis=0)
+        return xp.concat([upper, xp.concat([transposed(block), rest], axis=1)])
 
     def rotate(self, state: Array, left: Array, right: Array) -> Array:
         """State whose M is leftᵀ M right, for bases (D, D, rows)."""
@@ -92,7 +92,7 @@ class MergedKernel:
         turned = xp.reshape(xp.permute_dims(turned, (1, 0, 2, 3)), (D, H * D, rows))
         turned = xp.reshape(product(transposed(left), turned), (D, H, D, rows))
         turned = xp.reshape(xp.permute_dims(turned, (1, 0, 2, 3)), (H * D * D, rows))
-        return xp.concat([v, turned], axis=0)
+        return xp.concat([v, turned])
 
     def invariants(self, state: Array) -> Array:
         """v_h v_h' − ⟨U_h, U_h'⟩ for all pairs of heads, (H², rows)."""

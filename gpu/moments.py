@@ -236,8 +236,9 @@ def _moments(source: Any) -> Any:
     if isinstance(source, Task):
         return numerics.population_moments(source)
     if type(source) not in _KINDS:
-        kind = type(source).__name__
-        raise TypeError(f"sources must hold {_WANTED}, all of one model, got {kind}")
+        raise TypeError(
+            f"sources must hold {_WANTED}, all of one model, got {type(source).__name__}"
+        )
     return source
 
 

@@ -75,7 +75,7 @@ class SeparateKernel:
         """A state from terms (P, D, rows) that add up to each v_h, and those of keys, queries."""
         xp, rows = namespace(keys), keys.shape[2]
         flat = (xp.reshape(part, (-1, rows)) for part in (keys, queries))
-        return xp.concat([self._by_head(by_value), *flat], axis=0)
+        return xp.concat([self._by_head(by_value), *flat])
 
     def _owners(self, state: Array) -> Array:
         """1 where a pair belongs to a head, else 0, (H, P)."""
@@ -108,7 +108,7 @@ class SeparateKernel:
             return xp.reshape(owner[:, :, None, None] * pairs[None, :, :, :], (H, m, rows))
 
         vk, vq = spread(product(Q, transposed(G))), spread(product(K, G))
-        value = xp.permute_dims(owner, (1, 0)) @ v
+        value = owner.T @ v
         scaled = unit(state, P)[:, :, None] * value[:, None, :]
         kq = scaled[:, None, :, None, :] * G[None, :, None, :, :]
         kq = xp.reshape(kq, (m, m, rows))
@@ -117,8 +117,7 @@ class SeparateKernel:
                 xp.concat([xp.zeros_like(vk[:, :H, :]), vk, vq], axis=1),
                 xp.concat([transposed(vk), xp.zeros_like(kq), kq], axis=1),
                 xp.concat([transposed(vq), transposed(kq), xp.zeros_like(kq)], axis=1),
-            ],
-            axis=0,
+            ]
         )
 
     def rotate(self, state: Array, left: Array, right: Array) -> Array:
@@ -126,7 +125,7 @@ class SeparateKernel:
         xp, (v, K, Q) = namespace(state), self.blocks(state)
         flat = (self.model.pairs * self.model.dimension, state.shape[1])
         turned = [xp.reshape(product(K, left), flat), xp.reshape(product(Q, right), flat)]
-        return xp.concat([v, *turned], axis=0)
+        return xp.concat([v, *turned])
 
     def invariants(self, state: Array) -> Array:
         """`K_h K_hᵀ − Q_h Q_hᵀ` (R, R) of each head, then `v_h² − Σ_r ‖k_hr‖²`."""
@@ -135,7 +134,7 @@ class SeparateKernel:
         k, q = (xp.reshape(block, (H, R, D, rows)) for block in (K, Q))
         gram_k, gram_q = (xp.sum(w[:, :, None, ...] * w[:, None, ...], axis=3) for w in (k, q))
         balance = v * v - self._by_head(K * K)
-        return xp.concat([xp.reshape(gram_k - gram_q, (H * R * R, rows)), balance], axis=0)
+        return xp.concat([xp.reshape(gram_k - gram_q, (H * R * R, rows)), balance])
 
 
 __all__ = ["SeparateKernel"]

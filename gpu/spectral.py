@@ -25,8 +25,8 @@ class SpectralProblem:
     def __init__(self, model: SpectralAttention, moments: SpectralMoments) -> None:
         self.model, self.moments, self.size = model, moments, model.size
         xp = namespace(moments.signal)
-        self._signal = xp.permute_dims(moments.signal, (1, 0))
-        self._noise = xp.permute_dims(moments.noise, (1, 0))
+        self._signal = moments.signal.T
+        self._noise = moments.noise.T
         self._owner = index(moments.signal, model.owner)
         self._spread = xp.take(self._signal, self._owner, axis=0)
         # Of (o, k), (v, q), as the Jacobian is made, in the order o, v, k, q.
@@ -92,7 +92,7 @@ class SpectralProblem:
         by_omega = self._scale * by_omega
         pairs = ((v, by_mu), (o, by_mu), (q, by_omega), (k, by_omega))
         flat = (-1, state.shape[1])
-        return xp.concat([xp.reshape(part * g, flat) for part, g in pairs], axis=0)
+        return xp.concat([xp.reshape(part * g, flat) for part, g in pairs])
 
     def jvp(self, state: Array, direction: Array) -> Array:
         """Derivative of the velocity along a direction of each row, (size, rows)."""
@@ -127,17 +127,15 @@ class SpectralProblem:
         by_omega, by_mu = self._combined_velocity(omega, mu)
         curvature = self._combined_jacobian(omega, mu)
         n, (a, b, c) = self.model.combined_size, self.model.cuts
-        first = xp.concat([state[:a, :], self._scale * state[b:c, :]], axis=0)
-        second = xp.concat([state[a:b, :], self._scale * state[c:, :]], axis=0)
+        first = xp.concat([state[:a, :], self._scale * state[b:c, :]])
+        second = xp.concat([state[a:b, :], self._scale * state[c:, :]])
         flat = [xp.reshape(part, (-1, rows)) for part in (by_mu, self._scale * by_omega)]
-        mixed = unit(state, n)[:, :, None] * xp.concat(flat, axis=0)[:, None, :]
+        mixed = unit(state, n)[:, :, None] * xp.concat(flat)[:, None, :]
         # (μ, ω) moves by `second` with (o, k) and by `first` with (v, q).
         oo = second[:, None, :] * curvature * second[None, :, :]
         vv = first[:, None, :] * curvature * first[None, :, :]
         ov = second[:, None, :] * curvature * first[None, :, :] + mixed
-        whole = xp.concat(
-            [xp.concat([oo, ov], axis=1), xp.concat([transposed(ov), vv], axis=1)], axis=0
-        )
+        whole = xp.concat([xp.concat([oo, ov], axis=1), xp.concat([transposed(ov), vv], axis=1)])
         return xp.take(xp.take(whole, self._order, axis=0), self._order, axis=1)
 
     def _combined_jacobian(self, omega: Array, mu: Array) -> Array:
@@ -149,7 +147,7 @@ class SpectralProblem:
         mw = xp.reshape(self._by_mu_omega(kernel, omega, mu), (n, m, rows))
         ww = xp.reshape(self._by_omega_omega(kernel, omega, mu), (m, m, rows))
         upper = xp.concat([mm, mw], axis=1)
-        return xp.concat([upper, xp.concat([transposed(mw), ww], axis=1)], axis=0)
+        return xp.concat([upper, xp.concat([transposed(mw), ww], axis=1)])
 
     def _by_mu_mu(self, kernel: Array, omega: Array) -> Array:
         """−δ_ik (λ_i ⟨ω^h, ω^g⟩ over J_i + c_i e^{⟨ω^h, ω^g⟩}) at (h, i, g, k)."""
@@ -195,7 +193,7 @@ class SpectralProblem:
         """o² − v² and k² − q², (H(I + d), rows)."""
         xp, (o, v, k, q) = namespace(state), self._parts(state)
         flat = (-1, state.shape[1])
-        return xp.concat([xp.reshape(x, flat) for x in (o * o - v * v, k * k - q * q)], axis=0)
+        return xp.concat([xp.reshape(x, flat) for x in (o * o - v * v, k * k - q * q)])
 
     def take(self, rows: Array) -> SpectralProblem:
         """The problem of some rows."""

@@ -132,7 +132,7 @@ def _recurrences() -> Array:
     for A, B in ((A1, B1), (A2, B2)):
         weight *= (x - 1 + A / s**2) ** 2 + (B / s**2) ** 2
     weight *= weight
-    before, now = np.zeros_like(weight), np.ones_like(weight)
+    before = now = 1.0  # of which the former meets β = 0
     made, size, ratio = np.empty((3, most, len(s))), np.inf, np.inf
     for j in range(most):
         square = weight * now * now
@@ -144,8 +144,8 @@ def _recurrences() -> Array:
     return made
 
 
-def _finish(u: Array, start: Array) -> tuple[Array, Array, Array]:
-    """Elementary weights of D_{s−2}, D_{s−1} and D_s from those of G."""
+def _finish(u: Array, start: Array) -> tuple[Array, Array]:
+    """Elementary weights of D_{s−1} and D_s from those of G."""
     a21, a32, a41, a42, a43, p, q, b4 = u
     k1 = _slopes(start)
     k2 = _slopes(start + a21 * k1)
@@ -153,7 +153,7 @@ def _finish(u: Array, start: Array) -> tuple[Array, Array, Array]:
     k3 = _slopes(start + third)
     fourth = a41 * k1 + a42 * k2 + a43 * k3
     last = p * third + q * fourth + b4 * _slopes(start + fourth)
-    return start + third, start + fourth, start + last
+    return start + fourth, start + last
 
 
 def _solved(start: Array) -> Array:
@@ -187,14 +187,14 @@ def _first_stages(recurrences: Array) -> Array:
 
 def _error(u: Array, start: Array) -> Array:
     """Weights of the error, (5, classes)."""
-    _, before, last = _finish(u, start)
+    before, last = _finish(u, start)
     first = np.zeros_like(last)
     first[0] = 1.0
     terms = np.stack([last, before, start, _slopes(last), first], axis=1)
     chosen = [*range(_LOW), len(_TREES) - 1]
-    wanted = np.zeros((terms.shape[2], len(chosen), 1))
-    wanted[:, -1] = _ESTIMATE / 24
-    return np.linalg.solve(terms[chosen].transpose(2, 0, 1), wanted)[:, :, 0].T
+    wanted = np.zeros(len(chosen))
+    wanted[-1] = _ESTIMATE / 24
+    return (np.linalg.inv(terms[chosen].transpose(2, 0, 1)) @ wanted).T
 
 
 @cache
@@ -222,11 +222,10 @@ def constants() -> Constants:
     return Constants(np.concatenate(parts, axis=1), _error(u, start))
 
 
-def amplification(m: int, z: Any) -> Array:
+def amplification(m: int, z: Any) -> Any:
     """R_s(z) of class m, by the recurrences of a step."""
-    z, first = np.asarray(z, float), place_of(m)
-    s = stages_of(m)
-    before, now, kept = np.zeros_like(z), np.zeros_like(z), np.zeros_like(z)
+    first, s = place_of(m), stages_of(m)
+    before = now = kept = 0.0
     for j, (mu, nu, slope, weight) in enumerate(constants().stages[:, first : first + s].T):
         kept = now if j == s - 4 else kept
         before, now = now, mu * now + nu * before + slope * z * (1 + now) + weight * kept

@@ -36,8 +36,8 @@ class ExplicitTableau:
         b minus the weights of the embedded method.
     dense : tuple of rows
         Row i holds the coefficients of θ, θ², … in b_i(θ): y(t + θh) = y + h Σ b_i(θ) k_i.
-    order, error_order : int
-        Of the step, and of the embedded method.
+    error_order : int
+        Of the embedded method.
     stability : float
         The real λh down to which the step damps.
     """
@@ -45,7 +45,6 @@ class ExplicitTableau:
     stages: tuple[Row, ...]
     error: Row
     dense: tuple[Row, ...]
-    order: int
     error_order: int
     stability: float
 
@@ -123,7 +122,6 @@ DORMAND_PRINCE = ExplicitTableau(
         _row("0 -282668133/205662961 2019193451/616988883 -1453857185/822651844"),
         _row("0 40617522/29380423 -110615467/29380423 69997945/29380423"),
     ),
-    order=5,
     error_order=4,
     stability=3.3,
 )
@@ -142,7 +140,6 @@ class RosenbrockTableau:
     a: tuple[tuple[float, ...], ...]
     c: tuple[tuple[float, ...], ...]
     dense: tuple[tuple[float, ...], ...]
-    order: int
     error_order: int
 
     def order_defects(self) -> dict[str, float]:
@@ -163,17 +160,16 @@ class RosenbrockTableau:
             A[i, :i], C[i, :i] = self.a[i - 1], self.c[i - 1]
         Gamma = np.linalg.inv(np.eye(s) / self.gamma - C)
         alpha, m, last = A @ Gamma, A[-1] + np.eye(s)[-1], A[-1]
-        found = {}
-        for size, name, phi, density in _tree_weights(alpha, alpha + Gamma, one):
-            wanted = float(1 / density)
-            found[f"step, {name}"] = float(m @ Gamma @ phi) - wanted
-            if size <= self.error_order:
-                found[f"embedded, {name}"] = float(last @ Gamma @ phi) - wanted
-                for theta in (0.2, 0.5, 0.9):
-                    inner = np.polynomial.polynomial.polyval(theta, np.array(self.dense))
-                    weights = theta * (m + (1 - theta) * inner)
-                    defect = float(weights @ Gamma @ phi) - theta**size * wanted
-                    found[f"dense at {theta}, {name}"] = defect
+        trees = _tree_weights(alpha, alpha + Gamma, one)
+        small = [tree for tree in trees if tree[0] <= self.error_order]
+        found = {f"step, {name}": float(m @ Gamma @ phi - 1 / d) for _, name, phi, d in trees}
+        for _, name, phi, density in small:
+            found[f"embedded, {name}"] = float(last @ Gamma @ phi - 1 / density)
+        for theta in (0.2, 0.5, 0.9):
+            inner = np.polynomial.polynomial.polyval(theta, np.array(self.dense))
+            b = theta * (m + (1 - theta) * inner) @ Gamma
+            for size, name, phi, density in small:
+                found[f"dense at {theta}, {name}"] = float(b @ phi - theta**size / density)
         return found
 
 
@@ -258,6 +254,5 @@ RODAS5P = RosenbrockTableau(
             4.883087185713722,
         ),
     ),
-    order=5,
     error_order=4,
 )

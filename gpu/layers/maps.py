@@ -159,7 +159,7 @@ def weight_map(layer: AttentionLayer | MultiTaskLayer) -> WeightMap:
 def _joined(parts: list[Array]) -> Array:
     """Blocks (…, rows) as one state (size, rows)."""
     xp, rows = namespace(*parts), parts[0].shape[-1]
-    return xp.concat([xp.reshape(part, (-1, rows)) for part in parts], axis=0)
+    return xp.concat([xp.reshape(part, (-1, rows)) for part in parts])
 
 
 def _transposed(weights: Array) -> Array:
@@ -170,7 +170,7 @@ def _transposed(weights: Array) -> Array:
 def _products(A: Array, B: Array) -> Array:
     """Products of each head's matrices, (H, n, k, rows) · (H, k, m, rows)."""
     each = [product(A[h, ...], B[h, ...]) for h in range(A.shape[0])]
-    return namespace(A).stack(each, axis=0)
+    return namespace(A).stack(each)
 
 
 def _gram(weights: Array) -> Array:

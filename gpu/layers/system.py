@@ -166,7 +166,7 @@ class LayerSystem(System):
             )
         if chunk is not None and (isinstance(chunk, bool) or chunk != int(chunk) or chunk < 1):
             raise ValueError(f"chunk must be an integer >= 1, got {chunk!r}")
-        shared = getattr(tokens, "ndim", 4) == 3
+        shared = getattr(tokens, "ndim", None) == 3
         _arrays.floating("tokens", tokens, 3 if shared else 4)
         _arrays.floating("target", target, len(layer.output_shape) + (1 if shared else 2))
         _arrays.same_kind("target", target, "tokens", tokens)

@@ -84,7 +84,7 @@ def _above(blocks: dict[tuple[int, int], Array], sizes: tuple[int, ...]) -> Arra
         )
         for i, n in enumerate(sizes)
     ]
-    return xp.concat(lines, axis=0)
+    return xp.concat(lines)
 
 
 __all__ = ["half_curvature", "tangent"]

@@ -64,8 +64,8 @@ def test_every_function_is_its_twin_in_every_row(model, kind, place):
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_float32_stays_float32(kind, place):
-    model = MODELS[5]
+@pytest.mark.parametrize("model", [MODELS[1], MODELS[5]], ids=str)
+def test_float32_stays_float32(model, kind, place):
     theta, moments = weights(model), sources(kind, model.dimension)
     stacked = gpu.stack_moments(moments, dtype=place.dtype("float32"), **place.options)
     system = gpu.AttentionSystem(model, stacked)

@@ -116,6 +116,29 @@ def test_taken_rows_are_the_rows(layer):
     assert_close(problem.take(rows).velocity(state[:, rows]), expected)
 
 
+@pytest.mark.parametrize("host", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
+def test_pieces_fill_the_room_and_hold_every_sequence(shared, host, monkeypatch):
+    layer, (tokens, target) = LAYERS[0], samples()
+    X, y = (tokens[0], target[0]) if shared else (tokens, target)
+    problem = gpu.LayerSystem(layer, X, y).problem
+    M, K = X.shape[-2:]
+    S, heads_of_rows = (1, ROWS * layer.heads) if shared else (ROWS, layer.heads)
+    # The tokens, and four arrays of scores and four of means, which a derivative holds at once.
+    numbers = S * (M * K + 4 * heads_of_rows * (M + K))
+    monkeypatch.setattr(gpu.layers.system, "on_host", lambda _: host)
+    for room, lengths in ((7 * numbers, [7, 7, 6]), (7 * numbers - 1, [6, 6, 6, 2]), (1, [1] * P)):
+        monkeypatch.setattr(gpu.layers.system, "HOST_PIECE", room if host else 0)
+        monkeypatch.setattr(gpu.layers.system, "DEVICE_PIECE", 0 if host else room)
+        pieces = list(problem._pieces(ROWS))
+        assert [piece.query.shape[1] for piece in pieces] == lengths
+        assert (np.concatenate([p.tokens for p in pieces], axis=1) == X).all()
+    for chunk, lengths in ((1, [1] * P), (7, [7, 7, 6])):
+        chosen = gpu.LayerSystem(layer, X, y, chunk=chunk).problem
+        for one in (chosen, chosen.take(np.arange(ROWS))):
+            assert [piece.query.shape[1] for piece in one._pieces(ROWS)] == lengths
+
+
 def test_what_does_not_fit_is_refused_by_name():
     layer, softmax = LAYERS[0], LAYERS[2]
     tokens, target = samples()
@@ -138,8 +161,11 @@ def test_what_does_not_fit_is_refused_by_name():
         gpu.LayerSystem(layer, tokens[:, :, :-1], target)
     with pytest.raises(ValueError, match="tokens must be finite"):
         gpu.LayerSystem(layer, tokens * np.nan, target)
-    with pytest.raises(ValueError, match="chunk must be an integer >= 1, got 0"):
-        gpu.LayerSystem(layer, tokens, target, chunk=0)
+    for chunk in (0, 1.5, True):
+        with pytest.raises(ValueError, match=f"chunk must be an integer >= 1, got {chunk}"):
+            gpu.LayerSystem(layer, tokens, target, chunk=chunk)
+    with pytest.raises(ValueError, match=r"tokens must have shape \(…, P, N\+1, 4\) with N >= 1"):
+        gpu.LayerSystem(layer, tokens[:, :, -1:], target)
     with pytest.raises(TypeError, match="target has library"):
         gpu.LayerSystem(layer, Place("device1").put(tokens), target)
     with pytest.raises(TypeError, match="tokens must be an array"):
