@@ -236,6 +236,46 @@ def test_sum_over_tasks_and_signs():
     assert fewer.value == pytest.approx(parts[0].value + 10.0, rel=1e-13)
 
 
+def test_heads_of_other_tasks_add_their_noise_and_pairs():
+    """The formula of `exact_loss` in loops; with uniform attention the heads' weights add up."""
+    task = MultiTask((3, 5, 2), signal=[0.5, 2.0, 1.0], context_length=20, noise=0.7)
+    mu = np.array([[1.1, -0.3, 0.4], [0.2, -0.6, 0.5]])
+    omega = [0.4, -0.2]
+    expected = 0.0
+    for i in range(3):
+        lam, d = task.signal[i], task.block_dims[i]
+        energy, own = lam * d + 0.49, mu[i, i] if i < 2 else 0.0
+        expected += exact_task_loss(omega[i] if i < 2 else 0.0, own, d, lam, 20, noise=0.7).value
+        for h in range(2):
+            participation = attention_moments(omega[h], task.block_dims[h], 20).participation
+            expected += energy * mu[h, i] ** 2 * participation * (h != i)
+            expected += energy * sum(mu[h, i] * mu[g, i] for g in range(2) if g != h) / 20
+    assert exact_loss(omega, mu, task).value == pytest.approx(expected, rel=1e-11)
+    uniform = sum(
+        lam * d + mu[:, i].sum() ** 2 * (lam * d + 0.49) / 20
+        for i, (lam, d) in enumerate(zip(task.signal, task.block_dims, strict=True))
+    )
+    assert exact_loss([0, 0], mu, task).value == pytest.approx(uniform, rel=1e-11)
+
+
+def test_errors_tell_of_cancellation():
+    """Relative 1e-12 of the sums of |terms|, over what is left of them."""
+    sharp = attention_moments(300.0, 10, 2)
+    A = sharp.query_participation
+    assert 1 <= sharp.error / (1e-12 * (10 + A) / (10 - A)) < 2  # E Σps = ω̄²(d − A)
+    # E (Σps)² = ω̄² E r²(r² − d − 1)/L as ω̄ → 0, where E r²(r² − d − 1) = d.
+    x, weights = roots_genlaguerre(60, 4.0)
+    parts = weights @ np.abs(2 * x * (2 * x - 11)) / weights.sum()
+    flat = attention_moments(1e-3, 10, 50)
+    assert 0.98 <= flat.error / (1e-12 * parts / 10) < 2  # a kink, by a Gauss rule
+    d, L, omega, mu, lam, noise = 10, 50, 0.4, 2.4, 0.6, 0.3
+    m, moments = mu * omega, attention_moments(omega, d, L)
+    A, B, P = moments.query_participation, moments.query_cubes, moments.participation
+    size = lam * (d * (1 - m) ** 2 + A * (mu**2 + 2 * m + 3 * m**2) + 2 * m**2 * B)
+    loss = exact_task_loss(omega, mu, d, lam, L, noise=noise)
+    assert 1 <= loss.error / (1e-12 * (size + noise**2 * mu**2 * P)) < 2
+
+
 TWO = MultiTask((2, 2), 1.0, 5)
 
 
@@ -251,6 +291,7 @@ TWO = MultiTask((2, 2), 1.0, 5)
         (lambda: exact_task_loss(math.inf, 1.0, 2, 1.0, 5), ValueError, "omega_bar must be finite"),
         (lambda: exact_task_loss(0.3, 1.0, 2, 1.0, 5, rtol=0), ValueError, "rtol must be > 0"),
         (lambda: attention_moments(math.nan, 2, 5), ValueError, "omega_bar must be finite"),
+        (lambda: attention_moments(0.3, 2, 5, rtol=0.0), ValueError, "rtol must be > 0"),
         (lambda: exact_loss([0.1, 0.2], [1.0], TWO), ValueError, "heads in mu"),
         (lambda: exact_loss([0.1] * 3, [1.0] * 3, TWO), ValueError, "3 heads"),
         (lambda: exact_loss([0.1], [[1.0]], TWO), ValueError, "tasks in mu"),

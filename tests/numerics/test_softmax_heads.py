@@ -1,13 +1,80 @@
-"""The least spectral loss of several heads against free searches over all weights."""
+"""The least spectral loss of several heads: its derivatives, and free searches over all weights."""
 
+import mpmath
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
 from numerics import MultiTask
 from numerics.softmax.decomposable import SpectralAttention
-from numerics.softmax.heads import optimal_heads
+from numerics.softmax.heads import _curve, _Problem, optimal_heads
 from numerics.softmax.spectral import SpectralSystem
+from tests.numerics.support import assert_same, state
+
+TASK = MultiTask((3, 2), [1.0, 0.7], 20, noise=0.3)
+
+
+def problem_at(heads, seed=0):
+    """The reduced problem, and a direction of unit length."""
+    U = state(heads * 5, seed).reshape(heads, 5)
+    return _Problem(TASK, heads), U / np.linalg.norm(U)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+@pytest.mark.parametrize("scale", [1e-2, 0.7, 2.0])
+def test_the_reduced_loss_is_that_of_its_weights_and_least_in_mu(heads, scale):
+    problem, U = problem_at(heads)
+    mu = problem.values(scale, U)
+    system = SpectralSystem(SpectralAttention((3, 2), heads, 1), TASK)
+    loss = problem.evaluate(scale, U)[0]
+    # μ is of order 1/ε, and ℓ of its square before terms cancel.
+    allowed = 1e-13 * (1 + np.abs(mu).max() ** 2)
+    assert abs(system.task_losses(scale * U, mu).sum() - loss) < allowed
+    assert np.abs(system.combined_velocity(scale * U, mu)[1]).max() < allowed
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+@pytest.mark.parametrize("scale", [-0.6, 0.0, 1e-3, 0.7, 2.0])
+def test_derivatives_of_the_reduced_loss(heads, scale):
+    problem, U = problem_at(heads)
+    h, E = 1e-3, state(U.size, 1).reshape(U.shape)
+    _, by_scale, by_U = problem.evaluate(scale, U)
+
+    def slope(values):  # of order h⁴
+        return (8 * (values[1] - values[-1]) - (values[2] - values[-2])) / (12 * h)
+
+    near = [0, 1, 2, -2, -1]  # as indices
+    # Fifth derivatives of some hundred, and rounding over h.
+    assert slope([problem.evaluate(scale + k * h, U)[0] for k in near]) == pytest.approx(
+        by_scale, abs=1e-8)  # fmt: skip
+    assert slope([problem.evaluate(scale, U + k * h * E)[0] for k in near]) == pytest.approx(
+        np.vdot(by_U, E), abs=1e-8)  # fmt: skip
+    x, step = np.append(scale, 3 * U.ravel()), state(U.size + 1, 2)
+    assert slope([problem.objective(x + k * h * step)[0] for k in near]) == pytest.approx(
+        problem.objective(x)[1] @ step, abs=1e-8)  # fmt: skip
+    assert problem.objective(x)[0] == pytest.approx(problem.evaluate(scale, U)[0], rel=1e-13)
+    size, direction = problem.split(x)
+    assert size == abs(scale)
+    assert_same(direction, U)
+
+
+def test_an_overflow_sends_a_line_search_back():
+    problem, U = problem_at(2)
+    loss, gradient = problem.objective(np.append(1e3, U.ravel()))
+    assert loss > 1e200
+    assert gradient.tolist() == [0.0] * 11
+
+
+def test_the_kernels_curvature_near_and_far():
+    mpmath.mp.dps = 40
+    x = np.array([0.0, 1e-12, -1e-6, 9e-4, -9e-4, 1.1e-3, -1.1e-3, 0.3, 5.0, -8.0])
+    exact = [
+        0.5,
+        *(float((y * mpmath.exp(y) - mpmath.expm1(y)) / y**2) for y in map(mpmath.mpf, x[1:])),
+    ]
+    # Near 0 the series leaves x⁴/144; beyond, differences of order x² lose ε/x² of their digits.
+    assert np.allclose(_curve(x), exact, rtol=1e-9, atol=0)
+    assert np.allclose(_curve(x[:5]), exact[:5], rtol=2e-14, atol=0)
 
 
 def free_search(task, heads, seed):

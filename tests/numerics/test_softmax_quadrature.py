@@ -77,6 +77,27 @@ def test_spreads_do_not_depend_on_their_neighbours(length):
     assert np.allclose(together, other, rtol=1e-10, atol=0)
 
 
+@pytest.mark.parametrize("length", [2, 3, 1000, 10**9])
+def test_what_is_left_out_is_below_rounding(length, monkeypatch):
+    """The ends of every range against ranges that reach e^{-70} instead of e^{-37}."""
+    spread = np.array([0.01, 0.3, 0.5, 0.7, 1.5, 5.0, 12.0, 60.0, 500.0])
+    usual = power_sums(spread, length, FINE)
+    monkeypatch.setattr("numerics.softmax._quadrature._DIGITS", 70.0)
+    assert np.allclose(usual, power_sums(spread, length, FINE), rtol=ROUNDING, atol=0)
+
+
+@pytest.mark.parametrize("d", [3000, 10**6])
+def test_the_radial_rule_is_as_fine_as_it_promises(d):
+    """Steps of 1.7 widths of log r, 1/√(2d), over where its density is above e^{−42}.
+
+    Exact to e^{−2π²/(1.7 step)²} for a Gaussian, also at steps three times those in use.
+    """
+    r2, weights = radial_rule(d, FINE)
+    assert abs(len(r2) * FINE - 2 * math.sqrt(2 * 42) / 1.7) < 0.3
+    r2, weights = radial_rule(d, 0.49)
+    assert weights @ r2**2 == pytest.approx(d * (d + 2), rel=1e-10)
+
+
 @pytest.mark.parametrize(("d", "length"), [(3, 1), (1, 2), (4, 30), (50, 10**5)])
 def test_derivatives_are_those_of_the_moments(d, length):
     """By ln ω̄, against central differences of fourth order."""
