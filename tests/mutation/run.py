@@ -8,8 +8,10 @@ tests/mutation/equivalent. Nothing is written into the source: a mutant lives in
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -26,6 +28,7 @@ from tests.mutation import scope, store, summary  # noqa: E402
 from tests.mutation.mutants import MODULE_LEVEL, Made, make  # noqa: E402
 
 PROGRAM = "tests/mutation/run.py"
+PYTEST_INTERRUPTED = 2  # pytest.ExitCode.INTERRUPTED
 PAGE = ROOT / "docs" / "mutation.md"
 EPILOG = """examples:
   python tests/mutation/run.py                            every module; goes on where it stopped
@@ -128,7 +131,10 @@ def in_fork(body: object, *arguments: object) -> int:
     try:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except KeyboardInterrupt:
-        os.waitpid(pid, 0)  # it hears of Ctrl-C as well, and keeps its verdicts
+        # Of Ctrl-C it hears itself, of a signal to this process alone it does not.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
+        os.waitpid(pid, 0)
         raise
 
 
@@ -137,7 +143,7 @@ def judge(made: dict[str, Made], jobs: int, cache: Path, fresh: bool) -> None:
     for group in scope.GROUPS:
         work = {module: some for module, some in made.items() if module in group.modules}
         status = in_fork(judge_group, group, work, jobs, cache, fresh) if work else 0
-        if status == console.INTERRUPTED:
+        if status in (console.INTERRUPTED, PYTEST_INTERRUPTED):
             raise KeyboardInterrupt
         if status:
             raise console.InputError(f"{group.name}: its tests cannot be run (status {status})")
