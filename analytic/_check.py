@@ -87,7 +87,8 @@ def _holds(predicate: Predicate, entry: Any) -> bool:
     return is_symbolic(entry) or (not _is_nan(entry) and bool(predicate(entry)))
 
 
-def _require(name: str, value: Number, predicate: Predicate, wanted: str) -> Number:
+def require(name: str, value: Number, predicate: Predicate, wanted: str) -> Number:
+    """Require numbers in an interval, that of the `predicate`."""
     value = as_number(name, value)
     if is_array(value) and 0 in value.shape:
         raise ValueError(f"{name} must not be empty, got shape {tuple(value.shape)}")
@@ -114,27 +115,27 @@ def _require(name: str, value: Number, predicate: Predicate, wanted: str) -> Num
 
 def positive(name: str, value: Number) -> Number:
     """Require finite numbers > 0."""
-    return _require(name, value, _positive, "positive and finite")
+    return require(name, value, _positive, "positive and finite")
 
 
 def non_negative(name: str, value: Number) -> Number:
     """Require finite numbers >= 0."""
-    return _require(name, value, _non_negative, "non-negative and finite")
+    return require(name, value, _non_negative, "non-negative and finite")
 
 
 def finite(name: str, value: Number) -> Number:
     """Require finite numbers."""
-    return _require(name, value, _finite, "finite")
+    return require(name, value, _finite, "finite")
 
 
 def time(name: str, value: Number) -> Number:
     """Require times >= 0; infinity is the end of training."""
-    return _require(name, value, _non_negative_or_inf, ">= 0")
+    return require(name, value, _non_negative_or_inf, ">= 0")
 
 
 def context_length(value: Number, name: str = "context_length") -> Number:
     """Require N >= 1; infinity is the limit of long contexts."""
-    return _require(name, value, _at_least_one, ">= 1 (number of context pairs N)")
+    return require(name, value, _at_least_one, ">= 1 (number of context pairs N)")
 
 
 def vector(name: str, value: Number) -> Number:

@@ -17,14 +17,13 @@ def state(
     embedding_dim: Number,
     noise: Number,
     *others: Number,
-    prefix: str = "",
     positive: bool = False,
 ) -> tuple[Number, ...]:
     """Validate ω̄, μ, d, λ, L, d_e, σ and promote them together with `others`."""
     sign = _check.positive if positive else _check.non_negative
     return harmonise(
-        sign(prefix + "omega", omega),
-        sign(prefix + "mu", mu),
+        sign("omega", omega),
+        sign("mu", mu),
         _check.positive("block_dims", block_dims),
         _check.positive("signal", signal),
         _check.context_length(context_length),

@@ -15,7 +15,6 @@ import numpy as np
 from .. import _check
 from .._generic import (
     Number,
-    entries,
     harmonise,
     is_array,
     is_object,
@@ -162,15 +161,13 @@ def bayes_risk(gamma: Number, snr: Number) -> Number:
 
 def _positive_or_inf(name: str, value: Number) -> Number:
     value = _check.time(name, value)
-    if bool(_zero(value)):
+    if _zero(value):
         raise ValueError(f"{name} must be positive, got {value}")
     return value
 
 
 def _zero(value: Number) -> bool:
-    if is_array(value) and not is_object(value):
-        return bool(value.__array_namespace__().any(value == 0))
-    return any(not is_symbolic(entry) and entry == 0 for entry in entries(value))
+    return bool(value.__array_namespace__().any(value == 0) if is_array(value) else value == 0)
 
 
 def _resolvent(gamma: Number, rho: Number, *companions: Number) -> tuple[Number, Number, Number]:
@@ -196,4 +193,4 @@ def _parts(slack: Number, root: Number, gamma: Number, rho: Number) -> tuple[Num
         larger = (root + slack) / 2
         return larger, rho / larger
     larger = (root - slack) / 2
-    return gamma * rho / larger if larger != 0 else 0 * rho, larger / gamma
+    return gamma * rho / larger if larger != 0 else rho, larger / gamma

@@ -9,7 +9,6 @@ largest form a Poisson process of density x v^{−x−1}, x = √(2/u), and E Σ
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -61,9 +60,9 @@ def condensed_participation(load: Number) -> Number:
     >>> condensed_participation([2.0, 8.0, 32.0]).tolist()
     [0.0, 0.5, 0.75]
     """
-    load = _check.positive("load", load)
-    _require("load", load, lambda least, most: least >= 2, ">= 2")
-    (u,) = harmonise(load)
+    (u,) = harmonise(
+        _check.require("load", load, lambda u: (u >= 2) & (u < math.inf), ">= 2 and finite")
+    )
     # 1 − √(2/u) without the difference of near numbers at u = 2.
     return (u - 2) / (u + sqrt(2 * u))
 
@@ -103,24 +102,23 @@ def rare_participation(load: Number, context_length: Number) -> Number:
     >>> round(float(rare_participation(1.0, 10**6)), 5)
     0.02998
     """
-    load = _check.positive("load", load)
-    _require("load", load, lambda least, most: 3 * least > 2 and most < 2, "between 2/3 and 2")
-    length = _check.positive("context_length", context_length)
-    _require("context_length", length, lambda least, most: least > 1, "above 1")
-    u, length = harmonise(load, length)
+    u, length = harmonise(
+        _check.require("load", load, lambda u: (3 * u > 2) & (u < 2), "between 2/3 and 2"),
+        _check.require(
+            "context_length",
+            context_length,
+            lambda n: (n > 1) & (n < math.inf),
+            "above 1 and finite",
+        ),
+    )
     scale = log(length, u)
     # Γ(κ)Γ(2 − κ) by reflection, πx/sin πx with x = κ − 1 = (2 − u)/(2u) between 0 and 1; at x > ½
     # the sine is that of π − πx, in which u + 2(u − 1) keeps the digits of u near ⅔.
-    pi = _pi(scale)
+    pi = +namespace(scale).pi  # mpmath's is a constant without digits of its own
     angle, rest = pi * (2 - u) / (2 * u), pi * (u + 2 * (u - 1)) / (2 * u)
     gammas = angle / sin(_smaller(angle, rest))
     rare = exp(-((2 - u) ** 2) * scale / (8 * u))
     return rare * gammas / sqrt(2 * pi * u * scale)
-
-
-def _pi(companion: Number) -> Number:
-    module = namespace(companion)
-    return +module.pi if module.__name__ in ("mpmath", "sympy") else math.pi
 
 
 def _smaller(angle: Number, other: Number) -> Number:
@@ -129,18 +127,3 @@ def _smaller(angle: Number, other: Number) -> Number:
     if is_array(angle):
         return angle.__array_namespace__().minimum(angle, other)
     return angle if is_symbolic(angle) else min(angle, other)
-
-
-def _require(name: str, value: Any, holds: Any, wanted: str) -> None:
-    if is_object(value):
-        for entry in value.flat:
-            _require(name, entry, holds, wanted)
-        return
-    if is_symbolic(value):
-        return
-    least, most = value, value
-    if is_array(value):
-        xp = value.__array_namespace__()
-        least, most = float(xp.min(value)), float(xp.max(value))
-    if not holds(least, most):
-        raise ValueError(f"{name} must be {wanted}, got {value}")

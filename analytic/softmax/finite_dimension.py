@@ -15,9 +15,6 @@ from .._generic import (
     Number,
     column,
     exp,
-    is_array,
-    is_object,
-    is_symbolic,
     log1p,
     over_length,
     sqrt,
@@ -79,7 +76,9 @@ def long_context_loss(
     >>> round(long_context_loss(10**-0.5, 2.0, 10, 1.0, 1000), 4)
     1.506
     """
-    omega_bar = _below_root_half("omega_bar", omega_bar)
+    omega_bar = _check.require(
+        "omega_bar", omega_bar, lambda w: abs(w) < 0.5**0.5, "below 1/√2 in absolute value"
+    )
     mu = _check.finite("mu", mu)
     world, mu, w = tasks(block_dims, signal, context_length, noise, mu, omega_bar)
     free = log1p(-2 * w * w, *world.numbers, mu)
@@ -210,8 +209,7 @@ def dimension_correction(block_dims: Number, signal: Number, *, noise: Number = 
     (1.263, 1.002)
     """
     (world,) = tasks(block_dims, signal, 1, noise)
-    d, phi = world.dims, world.factor
-    _check_above_two(d)
+    d, phi = _check.require("block_dims", world.dims, lambda d: d > 2, "above 2"), world.factor
     # d − 2 is exact, so that nothing is lost as d → 2.
     steep = exp((d / 2 + 1) * log1p(2 / (d - 2), phi))
     return (d - 2 + 1 / phi) / d * steep / euler(steep)
@@ -280,27 +278,3 @@ def _root(world: Tasks) -> Number:
     """Return R, the root of the discriminant (d + 4)² − 4(d + 2)(2 − 1/φ) as a sum."""
     d = world.dims
     return sqrt(d * d + 4 * (d + 2) / world.factor, world.length)
-
-
-def _below_root_half(name: str, value: Number) -> Number:
-    value = _check.finite(name, value)
-    largest: Number
-    if is_array(value):
-        if is_object(value):
-            return value
-        largest = float(value.__array_namespace__().max(abs(value)))
-    elif is_symbolic(value):
-        return value
-    else:
-        largest = abs(value)
-    if not 2 * largest * largest < 1:
-        raise ValueError(f"{name} must be below 1/√2 in absolute value, got {largest}")
-    return value
-
-
-def _check_above_two(d: Number) -> None:
-    if is_object(d) or is_symbolic(d):
-        return
-    least = float(d.__array_namespace__().min(d)) if is_array(d) else d
-    if not least > 2:
-        raise ValueError(f"block_dims must be above 2, got {least}")

@@ -11,17 +11,15 @@ elementwise. [S] is arXiv 2402.19442; its forms are derived here.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import _check
-from .._generic import Number, exp, is_array, is_object, is_symbolic, over_length, sqrt
+from .._generic import Number, exp, harmonise, is_array, is_object, is_symbolic, over_length, sqrt
 from .._guard import guarded
 from ._quotients import growth, inverse_log_mean
 from ._state import require_between, state
-
-_START: dict[str, Any] = {"prefix": "initial_", "positive": True}
 
 
 class WarmUp(NamedTuple):
@@ -138,14 +136,12 @@ def warmup_time_course(
     True
     """
     t = _check.time("t", t)
-    numbers = state(initial_omega, initial_mu, block_dims, signal, 1, embedding_dim, 0, t, **_START)
-    w0, m0, d, lam, _, width, _, t = numbers
-    root = sqrt(width, *numbers)
+    w0, m0, d, lam, root, t = _init(initial_omega, initial_mu, block_dims, signal, embedding_dim, t)
     slope, kappa = 4 * lam / root, d * root
     x = slope * (m0 - kappa * w0) * t
     # μ(0) − κω̄(0)e^{rt} over C: one minus a term that has no pole at C = 0.
     left = 1 - kappa * w0 * slope * t * growth(x)
-    _require_before("t", left)
+    _require_positive(left, "t must be before the blow-up")
     return WarmUp(w0 * exp(x) / left, m0 / left)
 
 
@@ -191,12 +187,10 @@ def warmup_time(
     1.582349
     """
     w = _check.positive("omega", omega)
-    numbers = state(initial_omega, initial_mu, block_dims, signal, 1, embedding_dim, 0, w, **_START)
-    w0, m0, d, lam, _, width, _, w = numbers
-    root = sqrt(width, *numbers)
+    w0, m0, d, lam, root, w = _init(initial_omega, initial_mu, block_dims, signal, embedding_dim, w)
     step = w - w0
     m = m0 + d * root * step
-    _require_before("omega", m)
+    _require_positive(m, "omega must be above the infimum of the warm-up")
     # ω̄μ(0) − ω̄(0)μ = C(ω̄ − ω̄(0)).
     slow = inverse_log_mean(w * m0, w0 * m, (m0 - d * root * w0) * step)
     return root / (4 * lam) * step * slow
@@ -222,9 +216,7 @@ def blow_up_time(
     >>> round(blow_up_time(0.01, 1.0, 10, 1.0, 30), 6)
     1.822562
     """
-    numbers = state(initial_omega, initial_mu, block_dims, signal, 1, embedding_dim, 0, **_START)
-    w0, m0, d, lam, _, width, _ = numbers
-    root = sqrt(width, *numbers)
+    w0, m0, d, lam, root = _init(initial_omega, initial_mu, block_dims, signal, embedding_dim)
     kappa = d * root
     return root / (4 * lam) * inverse_log_mean(m0, kappa * w0, m0 - kappa * w0)
 
@@ -276,25 +268,19 @@ def warmup_end(
     >>> round(end.omega * end.mu * 1.01, 12)
     0.5
     """
-    share = _check.positive("share", share)
-    numbers = state(
-        initial_omega,
-        initial_mu,
-        block_dims,
-        signal,
-        context_length,
-        embedding_dim,
-        noise,
-        share,
-        **_START,
+    others = (
+        _check.context_length(context_length),
+        _check.non_negative("noise", noise),
+        _check.positive("share", share),
     )
-    start, value, d, lam, length, width, sigma, share = numbers
+    start, value, d, lam, root, length, sigma, share = _init(
+        initial_omega, initial_mu, block_dims, signal, embedding_dim, *others
+    )
     ratio = over_length((1 + sigma**2 / (lam * d)) * d, length)
     require_between("share", share, start * value * (1 + ratio), 1)
-    kappa, product = d * sqrt(width, *numbers), share / (1 + ratio)
+    kappa, product = d * root, share / (1 + ratio)
     gap = value - kappa * start
-    root = sqrt(gap * gap + 4 * kappa * product)
-    mu = _positive_root(gap, root, kappa * product)
+    mu = _positive_root(gap, sqrt(gap * gap + 4 * kappa * product), kappa * product)
     omega = product / mu
     try:
         time = warmup_time(omega, initial_omega, initial_mu, block_dims, signal, embedding_dim)
@@ -304,11 +290,31 @@ def warmup_end(
     return WarmUpEnd(time, omega, mu)
 
 
+def _init(
+    initial_omega: Number,
+    initial_mu: Number,
+    block_dims: Number,
+    signal: Number,
+    embedding_dim: Number,
+    *others: Number,
+) -> tuple[Number, ...]:
+    """Return ω̄(0), μ(0), d, λ and √d_e, followed by `others` promoted together with them."""
+    numbers = harmonise(
+        _check.positive("initial_omega", initial_omega),
+        _check.positive("initial_mu", initial_mu),
+        _check.positive("block_dims", block_dims),
+        _check.positive("signal", signal),
+        _check.positive("embedding_dim", embedding_dim),
+        *others,
+    )
+    w0, m0, d, lam, width, *rest = numbers
+    return (w0, m0, d, lam, sqrt(width, *numbers), *rest)
+
+
 def _positive_root(gap: Number, root: Number, product: Number) -> Number:
     """Return (gap + root)/2 = 2 product/(root − gap), the form in which nothing cancels."""
     if is_object(gap):
-        rooted = np.frompyfunc(_positive_root, 3, 1)
-        return rooted(gap, root, product)
+        return np.frompyfunc(_positive_root, 3, 1)(gap, root, product)
     if is_array(gap):
         larger = (abs(gap) + root) / 2
         return gap.__array_namespace__().where(gap >= 0, larger, product / larger)
@@ -317,9 +323,8 @@ def _positive_root(gap: Number, root: Number, product: Number) -> Number:
     return 2 * product / (root - gap)
 
 
-def _require_before(name: str, left: Number) -> None:
+def _require_positive(value: Number, message: str) -> None:
     try:
-        _check.positive(name, left)
+        _check.positive("", value)
     except ValueError:
-        wanted = "before the blow-up" if name == "t" else "above the infimum of the warm-up"
-        raise ValueError(f"{name} must be {wanted}") from None
+        raise ValueError(message) from None

@@ -188,7 +188,7 @@ def test_kinds_of_numbers_and_shapes():
     ("call", "message"),
     [
         (lambda: softmax.long_context_loss(0.8, 1.0, 3, 1.0, 9), "omega_bar must be below 1/√2"),
-        (lambda: softmax.long_context_loss([0.1, -0.8], 1.0, [3, 3], 1.0, 9), "got 0.8"),
+        (lambda: softmax.long_context_loss([0.1, -0.8], 1.0, [3, 3], 1.0, 9), "got -0.8 at"),
         (lambda: softmax.long_context_loss(0.1, math.nan, 3, 1.0, 9), "mu must be finite"),
         (lambda: softmax.long_context_squared_norm(0, 1.0), "block_dims must be positive"),
         (lambda: softmax.dimension_correction([2, 5], 1.0), "block_dims must be above 2, got 2"),
@@ -196,8 +196,11 @@ def test_kinds_of_numbers_and_shapes():
         (lambda: softmax.dimension_coefficient(5, 1.0, 9, test_length=0.5), "test_length must be"),
         (lambda: softmax.rare_participation(0.6, 100), "load must be between 2/3 and 2, got 0.6"),
         (lambda: softmax.rare_participation([1.0, 2.0], 100), "load must be between"),
-        (lambda: softmax.rare_participation(1.0, 1), "context_length must be above 1, got 1"),
-        (lambda: softmax.condensed_participation(1.9), "load must be >= 2, got 1.9"),
+        (
+            lambda: softmax.rare_participation(1.0, 1),
+            "context_length must be above 1 and finite, got 1",
+        ),
+        (lambda: softmax.condensed_participation(1.9), "load must be >= 2 and finite, got 1.9"),
         (lambda: softmax.condensed_participation([3.0, 1.0]), "load must be >= 2"),
     ],
 )
