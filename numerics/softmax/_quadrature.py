@@ -66,7 +66,9 @@ def _limits(spread: Array, context_length: int) -> tuple[Array, Array]:
     low = -log_length - _DIGITS / 2 - np.minimum(spread**2, spread * reach)
     # (L−1) ln φ <= −43 where P(s < c) = e^{−43/(L−1)} and u = 4.2 − c, or where s > −9a.
     exponent = 43.0 / (context_length - 1)
-    quantile = NormalDist().inv_cdf(math.exp(-exponent))
+    tail = -math.expm1(-exponent)  # below eps for L > 1e17
+    normal = NormalDist()
+    quantile = -normal.inv_cdf(tail) if tail < 0.5 else normal.inv_cdf(math.exp(-exponent))
     high = np.minimum(4.2 - spread * quantile, 9 * spread + math.log(1.2 * exponent))
     return low, high
 
