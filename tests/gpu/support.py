@@ -108,3 +108,8 @@ def assert_close(actual: Any, expected: Any, roundings: float = 500.0) -> None:
     assert actual.shape == expected.shape
     allowed = roundings * float(np.finfo(actual.dtype).eps) * float(np.abs(expected).max())
     assert float(np.abs(actual - expected).max()) <= allowed
+
+
+def twin(name: str, systems: Any, theta: Any) -> np.ndarray:
+    """What a method of each row's single system of `numerics` gives at that row's weights."""
+    return np.array([getattr(s, name)(row) for s, row in zip(systems, theta, strict=True)])

@@ -13,7 +13,7 @@ from numerics import (
     sample_sequences,
     tokens_of,
 )
-from tests.gpu.support import PLACES, Place, assert_close
+from tests.gpu.support import PLACES, Place, assert_close, twin
 
 ROWS, D, P = 3, 3, 20
 LAYERS = [
@@ -34,10 +34,6 @@ def samples():
 
 def weights(layer):
     return 0.5 * np.random.default_rng(2).standard_normal((ROWS, layer.size))
-
-
-def twin(name, systems, theta):
-    return np.array([getattr(s, name)(row) for s, row in zip(systems, theta, strict=True)])
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -7,7 +7,7 @@ import gpu
 import numerics
 from gpu._arrays import to_host
 from numerics import LayerSystem, MultiTask, MultiTaskLayer, sample_multitask
-from tests.gpu.support import PLACES, Place, assert_close
+from tests.gpu.support import PLACES, Place, assert_close, twin
 
 ROWS, P = 3, 20
 TASK = MultiTask((2, 1), signal=[0.5, 1.5], context_length=5, noise=0.2)
@@ -32,10 +32,6 @@ def samples(layer):
 
 def weights(layer):
     return 0.6 * np.random.default_rng(2).standard_normal((ROWS, layer.size))
-
-
-def twin(name, systems, theta):
-    return np.array([getattr(s, name)(row) for s, row in zip(systems, theta, strict=True)])
 
 
 @pytest.mark.parametrize("place", PLACES)
