@@ -33,14 +33,9 @@ JAX, diffrax, PyTorch and Numba (pip install -e '.[benchmark]') are left out whe
 exit status: 0 done; 1 no CUDA device answers (--device); 2 misuse; 130 interrupted"""
 
 
-def parser() -> argparse.ArgumentParser:
+def make_parser() -> console.Parser:
     """Describe the command line."""
-    p = console.Parser(
-        prog=PROGRAM,
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = console.Parser(prog=PROGRAM, description=__doc__, epilog=EPILOG)
     p.add_argument("--list", action="store_true", help="list the rows and stop")
     p.add_argument("--only", nargs="+", metavar="ROW", help="measure these rows")
     p.add_argument("--quick", action="store_true", help="small sizes, one turn: says nothing")
@@ -152,7 +147,7 @@ def device(args: argparse.Namespace) -> int:
 
 def body(argv: list[str] | None) -> int:
     """Run the command line."""
-    args = parser().parse_args(argv)
+    args = make_parser().parse_args(argv)
     if args.device:
         return device(args)
     one_thread()

@@ -26,10 +26,11 @@ class InputError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, without the usage above it."""
+    """An argument parser whose errors are one line, and which leaves texts as they are written."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False, **options})
+        ours = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        super().__init__(*args, **{**ours, **options})
 
     def error(self, message: str) -> NoReturn:
         """Raise `InputError` in place of printing the usage and exiting."""

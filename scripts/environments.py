@@ -41,11 +41,11 @@ exit status: 0 all passed; 1 a test or check failed; 2 misuse; 130 interrupted
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> console.Parser:
     """Describe the command line."""
     parser = console.Parser(
         prog=PROGRAM, description=DESCRIPTION, usage=f"{PROGRAM} {{floor,newest,wheel}} [options] "
-        "[-- pytest arguments]", formatter_class=argparse.RawDescriptionHelpFormatter,
+        "[-- pytest arguments]",
     )  # fmt: skip
     add = parser.add_argument
     add("environment", choices=("floor", "newest", "wheel"), help="which one to make")

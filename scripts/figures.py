@@ -6,7 +6,6 @@ format, one row for each plotted point: panel, series, kind, the name and value 
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import os
@@ -32,13 +31,12 @@ kind (measured or predicted), and the name and value of x and of y.
 exit status: 0 done; 2 misuse; 130 interrupted (what is finished is kept)"""
 
 
-def parser() -> console.Parser:
+def make_parser() -> console.Parser:
     """The command line."""
     line = console.Parser(
         prog=PROGRAM,
         description=(__doc__ or "").strip().splitlines()[0],
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     line.add_argument("names", nargs="*", metavar="NAME", help="what to draw (default: all)")
     line.add_argument("--list", action="store_true", help="list the figures and stop")
@@ -102,7 +100,7 @@ def make(name: str, out: Path, *, quick: bool = False, seed: int = 0) -> list[Pa
 
 def body(argv: list[str] | None) -> int:
     """Draw what the command line asks for."""
-    arguments = parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     if arguments.list:
         for name, (_, shows) in CATALOGUE.items():
             print(f"{name:{WIDTH}}{shows}")

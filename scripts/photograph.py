@@ -7,7 +7,6 @@ far heavier than a Gaussian's.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -99,14 +98,9 @@ def _grey_photograph() -> NDArray[Any]:
     return np.asarray(pixels @ np.array(GREY))
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> console.Parser:
     """Describe the command line."""
-    parser = console.Parser(
-        prog="photograph.py",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = console.Parser(prog="photograph.py", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("output", nargs="?", default="patches.npy", metavar="FILE.npy",
                         help="where to write the (P, D) matrix (default %(default)s)")  # fmt: skip
     add = parser.add_argument

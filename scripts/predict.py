@@ -27,13 +27,12 @@ EPILOG = """examples:
 exit status: 0 done; 2 misuse; 130 interrupted"""
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> console.Parser:
     """Describe the command line."""
     parser = console.Parser(
         prog=PROGRAM,
         description="Predict how attention learns in-context regression: plateaus, drops, losses.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="MODEL")
     add_linear(commands)

@@ -66,12 +66,9 @@ exit status: 0 replayed, or diverged; 2 misuse; 130 interrupted
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> console.Parser:
     """Describe the command line."""
-    parser = console.Parser(
-        prog=PROGRAM, description=DESCRIPTION, epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = console.Parser(prog=PROGRAM, description=DESCRIPTION, epilog=EPILOG)
     add = parser.add_argument
     add("run", metavar="RUN.npz", help="the run, see below")
     add("--attention", choices=("linear", "softmax"),

@@ -29,14 +29,9 @@ exit status: 0 no claim fails; 1 one fails or a control does not flip; 2 misuse;
 130 interrupted (what is finished is reported)"""
 
 
-def parser() -> argparse.ArgumentParser:
+def make_parser() -> console.Parser:
     """Describe the command line."""
-    p = console.Parser(
-        prog=PROGRAM,
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = console.Parser(prog=PROGRAM, description=__doc__, epilog=EPILOG)
     p.add_argument("--list", action="store_true", help="list the claims and stop")
     p.add_argument("--only", nargs="+", metavar="ID", help="run these claims, e.g. L11 B2")
     size = p.add_mutually_exclusive_group()
@@ -174,7 +169,7 @@ def prepare_folder(name: str) -> Path:
 
 def body(argv: list[str] | None) -> int:
     """Run the command line."""
-    args = parser().parse_args(argv)
+    args = make_parser().parse_args(argv)
     if args.precision:
         return run_precision(args)
     claims = chosen_claims(args.only)

@@ -8,7 +8,6 @@ commands measure and draw, and stay as they are unless these are given.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -25,14 +24,9 @@ EPILOG = """examples:
 exit status: 0 done, or every page current; 1 one is not (--check); 2 misuse; 130 interrupted"""
 
 
-def parser() -> console.Parser:
+def make_parser() -> console.Parser:
     """Describe the command line."""
-    p = console.Parser(
-        prog=PROGRAM,
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = console.Parser(prog=PROGRAM, description=__doc__, epilog=EPILOG)
     p.add_argument("--check", action="store_true", help="say which pages are not current")
     p.add_argument("--report", metavar="DIR", help="folder that verify.py wrote, for the tables")
     p.add_argument("--figures", metavar="DIR", help="folder that figures.py wrote, for the gallery")
@@ -65,7 +59,7 @@ def updated(path: Path, report: str | None = None) -> str:
 
 def body(argv: list[str] | None) -> int:
     """Run the command line."""
-    args = parser().parse_args(argv)
+    args = make_parser().parse_args(argv)
     if args.check and args.figures:
         raise console.InputError("--figures: --check changes nothing")
     if args.figures is not None:

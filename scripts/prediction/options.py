@@ -55,7 +55,6 @@ def add_linear(commands: Any) -> argparse.ArgumentParser:
         help="linear attention with separate key and query",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_data(parser)
     _add_model(parser)

@@ -54,7 +54,6 @@ def add_softmax(commands: Any) -> argparse.ArgumentParser:
         help="multi-head softmax attention on several tasks",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument_group("tasks").add_argument
     add("--block-dims", nargs="+", type=size(), default=[10, 10, 10], metavar="d",

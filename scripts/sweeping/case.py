@@ -61,7 +61,33 @@ class _Case:
 
 
 @dataclass(frozen=True)
-class LinearCase(_Case):
+class _OneTask(_Case):
+    """What both kinds of linear attention have; the docstring of `LinearCase` says what is what."""
+
+    eigenvalues: tuple[float, ...]
+    context_length: float
+    heads: int = None  # type: ignore[assignment]
+    noise: float = 0.0
+    init: float = 1e-3
+    seed: int = 0
+    duration: float | None = None
+
+    def __post_init__(self) -> None:
+        values = _check.floating_array("eigenvalues", self.eigenvalues, 1)
+        length = math.inf if self.context_length == "inf" else self.context_length
+        _check.floating_array("context_length", length, 0, finite=False)
+        noise = _check.real("noise", self.noise, at_least=0.0)
+        task = LinearTask.from_eigenvalues(values, length, noise=noise)
+        self._set(
+            eigenvalues=tuple(values.tolist()), context_length=float(length) + 0.0,
+            heads=task.dimension if self.heads is None else self.heads, noise=noise + 0.0,
+            init=_check.real("init", self.init, above=0.0),
+            seed=_check.count("seed", self.seed, 0), duration=_duration(self.duration),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LinearCase(_OneTask):
     """Gradient flow of ATTN_S on Gaussian tokens, from random weights ([L], arXiv 2501.16265v2).
 
     Parameters
@@ -72,8 +98,6 @@ class LinearCase(_Case):
         N >= 1, the number of context pairs, the query not counted; inf is allowed.
     heads : int, optional
         H; D if left out.
-    rank : int
-        R, key-query pairs in each head.
     noise : float
         σ >= 0 of the labels.
     init : float
@@ -82,6 +106,8 @@ class LinearCase(_Case):
         One of the draws; another case with the same seed draws other weights.
     duration : float, optional
         Flow time in units of τ; until all modes are learned that can be, if left out.
+    rank : int
+        R, key-query pairs in each head.
 
     Raises
     ------
@@ -99,23 +125,16 @@ class LinearCase(_Case):
 
     kind: ClassVar[str] = "linear"
 
-    eigenvalues: tuple[float, ...]
-    context_length: float
-    heads: int = None  # type: ignore[assignment]
     rank: int = 1
-    noise: float = 0.0
-    init: float = 1e-3
-    seed: int = 0
-    duration: float | None = None
 
     def __post_init__(self) -> None:
-        _settle(self)
+        super().__post_init__()
         model = SeparateAttention(len(self.eigenvalues), self.heads, self.rank)
         self._set(heads=int(model.heads), rank=int(model.rank))
 
 
 @dataclass(frozen=True)
-class MergedCase(_Case):
+class MergedCase(_OneTask):
     """Gradient flow of ATTN_M, keys and queries merged, on Gaussian tokens ([L] §3).
 
     Parameters
@@ -138,32 +157,9 @@ class MergedCase(_Case):
 
     kind: ClassVar[str] = "merged"
 
-    eigenvalues: tuple[float, ...]
-    context_length: float
-    heads: int = None  # type: ignore[assignment]
-    noise: float = 0.0
-    init: float = 1e-3
-    seed: int = 0
-    duration: float | None = None
-
     def __post_init__(self) -> None:
-        _settle(self)
+        super().__post_init__()
         self._set(heads=int(MergedAttention(len(self.eigenvalues), self.heads).heads))
-
-
-def _settle(case: LinearCase | MergedCase) -> None:
-    """Check and write out the fields that both kinds of linear attention have."""
-    values = _check.floating_array("eigenvalues", case.eigenvalues, 1)
-    length = math.inf if case.context_length == "inf" else case.context_length
-    _check.floating_array("context_length", length, 0, finite=False)
-    noise = _check.real("noise", case.noise, at_least=0.0)
-    task = LinearTask.from_eigenvalues(values, length, noise=noise)
-    case._set(
-        eigenvalues=tuple(values.tolist()), context_length=float(length) + 0.0,
-        heads=task.dimension if case.heads is None else case.heads, noise=noise + 0.0,
-        init=_check.real("init", case.init, above=0.0),
-        seed=_check.count("seed", case.seed, 0), duration=_duration(case.duration),
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)

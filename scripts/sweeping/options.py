@@ -74,17 +74,16 @@ ONLY_SOFTMAX = ("block_dims", "dims", "tasks", "signal", "embedding_dim", "no_fl
 SHARED = ("context_length", "heads", "noise", "init", "seed", "seeds", "duration")
 
 
-def make_parser(program: str) -> argparse.ArgumentParser:
+def make_parser(program: str) -> console.Parser:
     """Describe the command line."""
-    raw: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = console.Parser(prog=program, description=DESCRIPTION, epilog=EPILOG, **raw)
+    parser = console.Parser(prog=program, description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="run | report")
     run = commands.add_parser("run", help="compute the cases that are missing",
-                              description=DESCRIPTION, epilog=RUN, **raw)  # fmt: skip
+                              description=DESCRIPTION, epilog=RUN)  # fmt: skip
     _add_cases(run)
     _add_engine(run)
     report = commands.add_parser("report", help="table, CSV and pictures of a sweep",
-                                 description=REPORT, **raw)  # fmt: skip
+                                 description=REPORT)  # fmt: skip
     report.add_argument("folder", metavar="DIR", help="of the sweep")
     report.add_argument("--no-plots", action="store_true", help="leave the pictures out")
     return parser

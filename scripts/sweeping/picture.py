@@ -15,7 +15,7 @@ import style
 from numerics.files import written_atomically
 
 from . import spectra
-from .report import Row
+from .rows import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

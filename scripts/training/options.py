@@ -41,12 +41,9 @@ exit status: 0 trained, or diverged; 2 misuse; 130 interrupted (the checkpoint i
 """
 
 
-def make_parser(program: str) -> argparse.ArgumentParser:
+def make_parser(program: str) -> console.Parser:
     """Describe the command line."""
-    parser = console.Parser(
-        prog=program, description=DESCRIPTION, epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = console.Parser(prog=program, description=DESCRIPTION, epilog=EPILOG)
     # What `prediction.theory.make_task` reads too.
     parser.set_defaults(covariance=None, task_eigenvalues=None)
     _add_data(parser)

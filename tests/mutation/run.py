@@ -7,7 +7,6 @@ tests/mutation/equivalent. Nothing is written into the source: a mutant lives in
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib.util
 import os
@@ -36,14 +35,9 @@ EPILOG = """examples:
   python tests/mutation/run.py --write                    and write docs/mutation.md"""
 
 
-def parser() -> console.Parser:
+def make_parser() -> console.Parser:
     """Describe the command line."""
-    p = console.Parser(
-        prog=PROGRAM,
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = console.Parser(prog=PROGRAM, description=__doc__, epilog=EPILOG)
     p.add_argument("modules", nargs="*", metavar="MODULE", help="path, or folder; default: all")
     p.add_argument("--jobs", type=console.integer(1), default=2, metavar="N",
                    help="mutants judged at a time (2)")  # fmt: skip
@@ -151,7 +145,7 @@ def judge(made: dict[str, Made], jobs: int, cache: Path, fresh: bool) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Judge, report, and write the page; 0 if no mutant but the equivalent ones survives."""
-    options = parser().parse_args(argv)
+    options = make_parser().parse_args(argv)
     missing = [n for n in ("mutmut", "pytest", "hypothesis") if not importlib.util.find_spec(n)]
     if missing:
         raise console.InputError(f"needs {', '.join(missing)}: pip install -e '.[test,mutation]'")

@@ -18,7 +18,7 @@ import sweep as script
 from analytic import softmax as closed
 from sweeping import Limits, LinearCase, SoftmaxCase, Store, compute, engines, expand, sweep, theory
 from sweeping.grid import shard
-from sweeping.report import rows_of
+from sweeping.rows import rows_of
 from tests.scripts import support_sweep
 from tests.scripts.support_engines import boom, fragile
 from tests.scripts.support_sweep import CASES, LINEAR, files, listed

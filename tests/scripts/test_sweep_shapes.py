@@ -12,7 +12,7 @@ import numerics
 import sweep as script
 from sweeping import LinearCase, MergedCase, Record, Store, case_of, compute, expand, spectra, sweep
 from sweeping.picture import LINEAR, SHAPES, draw, medians
-from sweeping.report import row_of, rows_of
+from sweeping.rows import row_of, rows_of
 from sweeping.spectra import eigenvalues_of, exponent_of, rule_of
 from sweeping.store import packed
 from tests.scripts import support_sweep
