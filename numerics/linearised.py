@@ -1,8 +1,7 @@
-"""The linearised flow of ATTN_S with a preconditioner: what matrix-free implicit steps need.
+"""The linearised flow with a preconditioner: what matrix-free implicit steps need.
 
-J = −½ Hessian is applied from products made once: G, QGᵀ and KG, in the bases of `DiagonalMoments`,
-where E[zzᵀ] is the elementwise product with W. Other systems have their `jvp`, and nothing to help
-the conjugate gradients: these are `preconditioned` at rank one alone, where plateaus are longest.
+ATTN_S has both at rank one, where plateaus are longest, in the bases of `DiagonalMoments`. Other
+systems have their `jvp`, and nothing to help the conjugate gradients.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from numerics.jacobian import HeadsJacobian
 from numerics.moments import DiagonalMoments
 from numerics.preconditioner import HeadsPreconditioner, Turn
 from numerics.separate import SeparateAttention
@@ -45,49 +45,12 @@ class Linearised:
         return residual
 
 
-class LinearisedHeads:
-    """J of ATTN_S at rank one and in the eigenbases of its moments."""
+class LinearisedHeads(HeadsJacobian):
+    """J of ATTN_S at rank one, with its preconditioner."""
 
     def __init__(self, system: Any) -> None:
-        self.moments = system.moments
-        self.W = system.moments.weights
-        self.H, self.D = system.model.heads, system.model.dimension
+        super().__init__(system)
         self.turn: Turn | None = None
-
-    def split(self, theta: Array) -> tuple[Array, Array, Array]:
-        """V (H,), K and Q (H, D) as views of a state."""
-        shape = self.H, self.D
-        k, q = theta[self.H :].reshape(2, *shape)
-        return theta[: self.H], k, q
-
-    def move(self, theta: Array) -> None:
-        """Linearise at θ."""
-        v, self.K, self.Q = self.split(theta)
-        self.v = v[:, None]
-        self.U, self.V = self.v * self.Q, self.v * self.K
-        self.G = self.moments.residual(self.V.T @ self.Q)
-        self.GQ, self.KG = self.Q @ self.G.T, self.K @ self.G
-
-    def apply(self, direction: Array) -> Array:
-        """J direction."""
-        dv, dK, dQ = self.split(direction)
-        change = dv[:, None] * self.K
-        change += self.v * dK
-        dG = change.T @ self.Q
-        dG += self.V.T @ dQ
-        dG *= self.W
-        out = np.empty_like(direction)
-        value, key, query = self.split(out)
-        np.dot(dQ, self.G.T, out=key)
-        key -= self.Q @ dG.T
-        work = self.K * key
-        work += dK * self.GQ
-        np.sum(work, axis=1, out=value)
-        key *= self.v
-        key += np.multiply(dv[:, None], self.GQ, out=work)
-        np.dot(change, self.G, out=query)
-        query -= np.dot(self.V, dG, out=work)
-        return out
 
     def prepare(self, c: float) -> None:
         """Get ready to precondition I − cJ."""

@@ -29,13 +29,12 @@ The last two modes of D = 64 take 1,900 products with J, without the elimination
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numerics.linearised import LinearisedHeads
+from numerics.jacobian import HeadsJacobian
 
 Array = NDArray[Any]
 
@@ -44,9 +43,9 @@ _CLOSE = 1e-6  # of the largest entry of F
 
 
 class HeadsPreconditioner:
-    """(I − cJ)⁻¹, approximately and positive definite, at the point of a `LinearisedHeads`."""
+    """(I − cJ)⁻¹, approximately and positive definite, at the point of a `HeadsJacobian`."""
 
-    def __init__(self, at: LinearisedHeads, c: float, turn: Turn) -> None:
+    def __init__(self, at: HeadsJacobian, c: float, turn: Turn) -> None:
         self.at, self.turn = at, turn
         # Rows in turned order: learned heads first; columns their modes first.
         K, Q, GQ, KG = (turn.permuted(x) for x in (at.K, at.Q, at.GQ, at.KG))
@@ -173,7 +172,7 @@ def _crosses(kernel: Array) -> Iterator[tuple[Array, Array]]:
 class Turn:
     """Which heads have learned which modes, and the rotation T of their rows that unmixes them."""
 
-    def __init__(self, at: LinearisedHeads, stiff: Array) -> None:
+    def __init__(self, at: HeadsJacobian, stiff: Array) -> None:
         from scipy.optimize import linear_sum_assignment
 
         self.stiff, self.age = stiff, 0

@@ -55,17 +55,21 @@ class LinearLayerMoments(OneLine):
 
     def __post_init__(self) -> None:
         D = _check.count("dimension", self.dimension)
-        features = (D + 1) * (D + 2) * D // 2
         arrays = {
             "correlation": _check.floating_array("correlation", self.correlation, 1),
             "feature_moment": _check.floating_array("feature_moment", self.feature_moment, 2),
         }
         for name, array in arrays.items():
-            if array.shape != (wanted := (features,) * array.ndim):
+            if array.shape != (wanted := (_number(D),) * array.ndim):
                 raise ValueError(f"{name} must have shape {wanted}, got {array.shape}")
         _check.count("count", self.count)
         _check.flag("divide_by_context", self.divide_by_context)
         _check.settle(self, energy=_check.real("energy", self.energy), **arrays)
+
+
+def _number(D: int) -> int:
+    """F."""
+    return (D + 1) * (D + 2) * D // 2
 
 
 @guarded
@@ -128,13 +132,12 @@ def linear_layer_moments(
         if not (isinstance(pair, tuple | list) and len(pair) == 2):
             raise TypeError(f"chunks must hold (tokens, target), got {_check.shown(pair)}")
         tokens, target = pair
-        X = checked_tokens(tokens, dimension).astype(np.float64, copy=False)
+        X = np.asarray(checked_tokens(tokens, dimension), np.float64)
         dimension = X.shape[2] - 1
-        y = checked_target(target, len(X)).astype(np.float64, copy=False)
+        y = np.asarray(checked_target(target, len(X)), np.float64)
         count += len(X)
         energy += float(y @ y)
-        features = (dimension + 1) * (dimension + 2) * dimension // 2
-        rows = max(1, PIECE // (features + X[0].size))
+        rows = max(1, PIECE // (_number(dimension) + X[0].size))
         for start in range(0, len(X), rows):
             f = _features(X[start : start + rows], divide_by_context)
             cross = cross + y[start : start + rows] @ f

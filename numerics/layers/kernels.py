@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Up to this many products x_q x_nᵀ per token (D ≤ 4), one large matrix product over stored
-# products beats a small one per sequence.
-NARROW = 20
+# Up to this many entries per token (D ≤ 4, 20 products x_q x_nᵀ), one large matrix product over
+# stored products beats a small one per sequence.
+NARROW = 5
 
 # Numbers in a piece with its intermediate arrays. A narrow piece should stay in one core's cache
 # (2 MB of float64), which each of its passes reads; a wide one is read twice, so fewer calls count
@@ -61,9 +61,9 @@ class Workspace:
 def far_sums(sums: Array, axis: int) -> NDArray[np.intp]:
     """Sequences, numbered along the axis, some head's Σ_n e^s of which lies too far out.
 
-    A softmax does not see a shift of its scores. Where a sum lies between √tiny and its inverse,
-    nothing has overflowed, no weight above √tiny has been lost, and products have room on either
-    side; only elsewhere are the passes for a row's own maximum needed.
+    A softmax does not see a shift of its scores. Where a sum lies between √tiny and its inverse, at
+    neither, nothing has overflowed, no weight above √tiny has been lost, and products have room on
+    either side; only elsewhere are the passes for a row's own maximum needed.
     """
     least = float(np.finfo(sums.dtype).tiny) ** 0.5
     if least < sums.real.min() and sums.real.max() < 1 / least:
@@ -117,10 +117,10 @@ class Narrow:
         ŷ_h = scale Σ_n E T, where the scale is f, or 1/Z_h for softmax.
         """
         H, b, dtype = len(a), len(self.target), np.result_type(a, self.tokens)
-        shape, flat = (H, self.tokens.shape[1] // b, b), (H, -1)
+        shape = (H, self.tokens.shape[1] // b, b)
         S, T, E = (work.array(name, shape, dtype) for name in ("S", "T", "E"))
-        np.dot(B.reshape(flat), self.products, out=S.reshape(flat))
-        np.dot(a, self.tokens, out=T.reshape(flat))
+        np.dot(B.reshape(H, -1), self.products, out=S.reshape(H, -1))
+        np.dot(a, self.tokens, out=T.reshape(H, -1))
         if factor:
             E, scale = S, np.full((H, b), factor, dtype)
         else:
@@ -151,9 +151,8 @@ class Narrow:
             T -= outputs[:, None]
             E *= scale[:, None]
             T *= E
-        flat = (len(a), -1)
-        da = np.dot(E.reshape(flat), self.tokens.T)
-        dB = np.dot(T.reshape(flat), self.products.T)
+        da = np.dot(E.reshape(len(a), -1), self.tokens.T)
+        dB = np.dot(T.reshape(len(a), -1), self.products.T)
         return float(error @ error), da, dB.reshape(B.shape)
 
 
@@ -260,10 +259,15 @@ def beside_zero(weights: Array) -> Array:
 Layout = Narrow | Wide
 
 
+def _is_narrow(tokens: Array) -> bool:
+    """Whether tokens (P, M, K) are laid out with their products."""
+    return bool(tokens.shape[2] <= NARROW)
+
+
 def piece_length(tokens: Array, heads: int) -> int:
     """Sequences per piece, the fastest of those tried."""
     _, M, K = tokens.shape
-    if K * (K - 1) <= NARROW:
+    if _is_narrow(tokens):
         numbers, products = M * (K * K + 3 * heads), M * heads * K * (K - 1)
         return int(max(1, min(NARROW_PIECE // numbers, SMALL_PRODUCT // products)))
     return int(max(1, WIDE_PIECE // (M * (K + 4 * heads))))
@@ -274,8 +278,7 @@ def pieces(tokens: Array, target: Array, length: int) -> Iterator[Layout]:
 
     Their precision is that of the tokens.
     """
-    K = tokens.shape[2]
-    layout: type[Narrow] | type[Wide] = Narrow if K * (K - 1) <= NARROW else Wide
+    layout: type[Narrow] | type[Wide] = Narrow if _is_narrow(tokens) else Wide
     for start in range(0, len(tokens), length):
         part = slice(start, start + length)
         yield layout.of(tokens[part], target[part])
@@ -284,4 +287,4 @@ def pieces(tokens: Array, target: Array, length: int) -> Iterator[Layout]:
 def laid_out_bytes(tokens: Array) -> int:
     """Bytes that all pieces of tokens (P, M, K) take together."""
     K = tokens.shape[2]
-    return tokens.nbytes * K if K * (K - 1) <= NARROW else tokens.nbytes // K * (K + 1)
+    return tokens.nbytes * K if _is_narrow(tokens) else tokens.nbytes // K * (K + 1)

@@ -162,7 +162,7 @@ class LayerMomentsSystem:
         """Second derivatives of ⟨G, aᵀB(θ)⟩ at fixed G, one of the two triangles."""
         D, K = self.layer.dimension, self.layer.dimension + 1
         G = G.reshape(K, D, K)
-        out = np.zeros((self.size, self.size), np.result_type(theta, G))
+        out = np.zeros((self.size, self.size), G.dtype)
         weights = self.layer.unpack(theta)
         places = self.layer.unpack(np.arange(self.size))
         for h in range(self.layer.heads):

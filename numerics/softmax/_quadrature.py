@@ -38,7 +38,7 @@ def radial_rule(dimension: int, step: float) -> tuple[Array, Array]:
     root = math.sqrt(dimension)
     # log-density of r: second derivative <= −1, so its tails are within those of N(mode, 1).
     low = math.log(root - 9.5) if root > 10 else -4.5
-    w = np.arange(low, math.log(root + 9.5) + 0.5, h)
+    w = np.arange(low, math.log(root + 10.5), h)  # up to r > root + 9.5
     log_ratio = w - np.exp(-w) - math.log(root)  # of r to √d, near which all of it lies
     weights = np.exp(dimension * (log_ratio - np.expm1(2 * log_ratio) / 2)) * (1 + np.exp(-w))
     keep = weights > math.exp(-_DIGITS - 5)
@@ -87,7 +87,7 @@ def _integral(tail: Array, second: Array, third: Array, context_length: int) -> 
 def _narrow(spread: Array, context_length: int, step: float) -> Array:
     """P_2, P_3 with the Gaussian average on a grid of z of its own."""
     low, high = _limits(spread, context_length)
-    u = np.arange(low.min(), high.max() + step, step)
+    u = np.arange(low.min(), high.max(), step)
     z = np.arange(-10.0, 10.0, 2.5 * step)
     weights = np.exp(-(z**2) / 2)
     weights /= weights.sum()

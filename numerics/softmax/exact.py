@@ -56,7 +56,8 @@ class AttentionMoments:
     query_cubes : float
         B = E ‖q_J‖² Σ p³.
     error : float
-        Largest relative error of these, estimated by refining every grid.
+        Largest relative error of these (absolute of one that is 0), estimated by refining every
+        grid.
     status : str
         ``"converged"``, or that the quadrature did not reach its tolerance.
     """
@@ -254,7 +255,7 @@ def exact_loss(
 def _terms(mu: Array, omega: Array, moments: Array, task: MultiTask) -> Array:
     """Every term of the loss of every task, so that their cancellation can be told."""
     heads, L = len(omega), task.context_length
-    d = np.array(task.block_dims, dtype=float)
+    d = np.array(task.block_dims)
     signal = np.asarray(task.signal)
     own = np.zeros(task.outputs)
     own[:heads] = np.diagonal(mu)

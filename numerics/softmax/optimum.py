@@ -20,7 +20,7 @@ from numerics._guard import guarded
 from numerics.softmax.exact import CONVERGED, STEPS, averages, checked_length, exact_task_loss
 
 _SMALLEST, _LARGEST = 1e-4, 1e3  # ‖ω‖² = d ω̄² searched
-_SCAN = 29
+_SCAN = 29  # four a decade, ‖ω‖² = 1 among them
 _LOOSE = 0.4  # step of the scan's quadrature
 _XTOL = 1e-10
 _SECANT = 1e-4
@@ -85,15 +85,15 @@ def exact_optimum(
     grid = np.linspace(math.log(_SMALLEST), math.log(_LARGEST), _SCAN)
     scan = np.array([_best(x, d, L, ratio, _LOOSE) for x in grid])
     lowest = int(np.argmin(scan[:, 0]))
-    if lowest in (0, _SCAN - 1):
-        x, error = float(grid[lowest]), math.inf
-        status = f"stopped: the loss still falls at |omega|^2 = {math.exp(x):g}"
-    elif (found := _root(float(grid[lowest - 1]), float(grid[lowest + 1]), d, L, ratio)) is None:
-        x, error = float(grid[lowest]), math.inf
-        status = "stopped: the loss is too flat in omega for its derivative to change sign"
-    else:
+    near = grid[max(lowest - 1, 0) : lowest + 2].tolist()
+    if (found := _root(near[0], near[-1], d, L, ratio)) is not None:
         x, shift = found
         error, status = math.exp(x) * (shift + _XTOL), CONVERGED
+    else:
+        x, error = float(grid[lowest]), math.inf
+        status = "stopped: the loss is too flat in omega for its derivative to change sign"
+        if lowest in (0, _SCAN - 1):
+            status = f"stopped: the loss still falls at |omega|^2 = {math.exp(x):g}"
     omega = math.exp(x / 2) / math.sqrt(d)
     mu = _best(x, d, L, ratio, STEPS[1])[2]
     loss = exact_task_loss(omega, mu, d, signal, L, noise=noise)

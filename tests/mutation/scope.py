@@ -51,7 +51,7 @@ _SOFTMAX_TRAINING = _under(
     "analytic/softmax", "baselines condensation emergence finite_dimension regimes warmup"
 )
 _GRADIENTS = _under("numerics", "merged mixture moments networks separate systems")
-_PRODUCTS = _under("numerics", "linearised")
+_PRODUCTS = _under("numerics", "jacobian linearised")
 _LAYERS = _under("numerics/layers", "base features kernels kernels_several moments")
 _QUADRATURE = _under("numerics/softmax", "_quadrature")
 _LOSS = _under("numerics/softmax", "exact")
@@ -76,13 +76,17 @@ _ORACLES = _under(
     "test_softmax_trajectory",
 )
 _SHAPES = _under(
-    "tests/numerics", "test_layer test_layer_lengths test_layer_moments test_layer_multitask"
+    "tests/numerics",
+    "test_layer test_layer_features test_layer_kernels test_layer_lengths test_layer_moments "
+    "test_layer_multitask",
 )
 _RULES = _under("tests/numerics", "test_softmax_quadrature")
-_EXACT = _under("tests/numerics", "test_softmax_exact test_softmax_quadrature")
-_BEST = _under("tests/numerics", "test_softmax_optimum")
+_EXACT = _under(
+    "tests/numerics", "test_softmax_exact test_softmax_exact_error test_softmax_quadrature"
+)
+_BEST = _under("tests/numerics", "test_softmax_optimum test_softmax_optimum_search")
 _FLOWS = _under("tests/numerics", "test_softmax_reduced test_softmax_spectral")
-_OPTIMA = _under("tests/numerics", "test_softmax_heads")
+_OPTIMA = _under("tests/numerics", "test_softmax_heads test_softmax_heads_search")
 _DERIVATIVES = _under(
     "tests/numerics",
     "test_numerics_mixture test_numerics_models test_numerics_moments test_numerics_networks "
