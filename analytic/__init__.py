@@ -21,6 +21,7 @@ tabulates it.
 
 from . import softmax as softmax
 from .conventions import Convention
+from .expressions import symbolic, to_latex
 from .fixed_points import (
     ansatz_weights,
     fixed_point_coefficients,
@@ -63,7 +64,6 @@ from .separate import (
     visit_order,
 )
 from .stability import merged_zero_index, rotation_eigenvalues, stability_index
-from .symbolic import symbolic, to_latex
 
 __all__ = [  # noqa: RUF022 - grouped by subject
     # moments and loss

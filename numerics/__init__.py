@@ -15,6 +15,7 @@ from numerics.drops import (
     dwell_times,
     find_plateaus,
 )
+from numerics.fixed_points import Stability, find_fixed_point, stability
 from numerics.flow import gradient_flow, system_flow
 from numerics.layers.attention import AttentionLayer
 from numerics.layers.base import Layer
@@ -68,7 +69,6 @@ from numerics.softmax.optimum import ExactOptimum, exact_optimum
 from numerics.softmax.reduced import ReducedHead, ReducedRun
 from numerics.softmax.saddle import balanced_stability, unbalanced
 from numerics.softmax.spectral import SpectralSystem, spectral_flow
-from numerics.stability import Stability, find_fixed_point, stability
 from numerics.stationary import stationary_loss
 from numerics.systems import AttentionSystem, gradient, loss, predict
 from numerics.tasks import LinearTask, TokenTask, random_rotation

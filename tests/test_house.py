@@ -1,6 +1,7 @@
 """The architecture and the documents: imports run one way, commands and links are current."""
 
 import ast
+import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -24,7 +25,7 @@ EXTRA = {
     "numerics/strategies.py": {"hypothesis"},  # imported by tests alone
     # Inside the functions that need them:
     "analytic/_routes.py": {"sympy"},
-    "analytic/symbolic.py": {"sympy"},
+    "analytic/expressions.py": {"sympy"},
     "numerics/_plot.py": {"matplotlib"},
 }
 STANDARD = set(__import__("sys").stdlib_module_names)
@@ -48,6 +49,14 @@ def test_imports_run_one_way(folder):
     for path in files:
         extra = EXTRA.get(path.relative_to(ROOT).as_posix(), set())
         assert imported(path) <= ALLOWED[folder] | extra, path
+
+
+@pytest.mark.parametrize("package", ["analytic", "analytic.softmax", "numerics", "gpu"])
+def test_no_module_hides_a_public_name(package):
+    # Imported again, by a path or a reload, it would take the name's place in its package.
+    public = set(importlib.import_module(package).__all__)
+    modules = {path.stem for path in (ROOT / package.replace(".", "/")).glob("*.py")}
+    assert not public & modules
 
 
 def test_no_module_grows_beyond_a_room():

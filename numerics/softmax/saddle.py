@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
 from numerics._guard import guarded
+from numerics.fixed_points import Stability
 from numerics.softmax.spectral import SpectralSystem
-from numerics.stability import Stability
 
 Array = NDArray[Any]
 

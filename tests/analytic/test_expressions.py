@@ -1,6 +1,5 @@
 """The SymPy form of every closed form is the closed form, at numbers of forty digits."""
 
-import importlib
 import random
 import re
 from fractions import Fraction
@@ -11,7 +10,7 @@ import pytest
 import sympy as sp
 
 import analytic
-from analytic import softmax, symbolic, to_latex
+from analytic import expressions, softmax, symbolic, to_latex
 from analytic._routes import ROUTES
 from analytic._symbols import REFUSED
 from analytic.derivations import separate, symbols
@@ -27,7 +26,6 @@ FUNCTIONS = {
 }
 FORMS = sorted(set(FUNCTIONS) - set(REFUSED))
 DIGITS = 40
-MODULE = importlib.import_module("analytic.symbolic")  # the package's `symbolic` is the function
 
 # Ranges in which every function is defined, by the symbol without its indices; spectra fall with
 # the index, so that symbols stand in visit order.
@@ -80,7 +78,7 @@ def flat(value):
 
 
 def arguments(name, **given):
-    return MODULE._arguments(FUNCTIONS[name], name, given)
+    return expressions._arguments(FUNCTIONS[name], name, given)
 
 
 def worst(name, seed, **given):

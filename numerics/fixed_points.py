@@ -1,4 +1,4 @@
-"""Linear stability: the Hessian spectrum at any point of the weights."""
+"""Fixed points from numbers: how to find one, and the Hessian spectrum at any weights."""
 
 from __future__ import annotations
 

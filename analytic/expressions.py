@@ -84,13 +84,18 @@ def symbolic(function: Callable[..., Any], **given: Any) -> Any:
 def to_latex(function: Callable[..., Any], **given: Any) -> str:
     r"""Return a closed form as LaTeX, without dollar signs.
 
-    Arguments and errors as in `symbolic`; a result of several parts is in brackets.
+    Arguments and errors as in `symbolic`; a result of several parts is in brackets. Forms of
+    general matrices write every entry out: diagonal ones, given by name, make them short.
 
     Examples
     --------
     >>> import analytic
     >>> print(to_latex(analytic.learning_time))
     \frac{\tau}{\mathrm{growth} v_{0}}
+    >>> import sympy as sp
+    >>> lam, omega = sp.symbols("lambda omega", positive=True)
+    >>> print(to_latex(analytic.learning_time, growth=lam**2 * omega))
+    \frac{\tau}{\lambda^{2} \omega v_{0}}
     >>> print(to_latex(analytic.softmax.noise_factor))
     1 + \frac{\sigma^{2}}{d \lambda}
     """
