@@ -28,8 +28,8 @@ from numerics import (
     drop_times,
     population_moments,
 )
-from numerics.krylov import Krylov
-from numerics.solver import augmented
+from numerics.integrate.krylov import Krylov
+from numerics.integrate.solver import augmented
 
 CLOSE, REFERENCE = 1e-6, 1e-11
 

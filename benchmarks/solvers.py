@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Seconds and evaluations of each solver of `gradient_flow`, side by side, for its default choice.
 
-Prints a Markdown table; `numerics.solver.cheapest_method` holds the fits to it. Every solver runs
-the same trajectory in turn, several times; the median is quoted.
+Prints a Markdown table; `numerics.integrate.solver.cheapest_method` holds the fits to it. Every
+solver runs the same trajectory in turn, several times; the median is quoted.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from numerics import _check
 from numerics._guard import guarded
-from numerics.march import Solution
+from numerics.integrate.march import Solution
+from numerics.integrate.solver import Settings, integrate
 from numerics.moments import AnyMoments
-from numerics.solver import Settings, integrate
 from numerics.systems import Attention, AttentionSystem, Trainable
 from numerics.trajectory import Trajectory, assemble
 
@@ -57,9 +57,9 @@ def gradient_flow(
         interpolate. A run that ends early records the point where it ended as well.
     method : str
         ``"auto"``, a method of `scipy.integrate.solve_ivp`, or ``"Krylov"``, implicit and
-        matrix-free (`numerics.krylov`). Plateaus make the flow stiff: auto takes LSODA with the
-        exact Jacobian or, where that is estimated to be cheaper, DOP853 (many weights, short
-        duration) or Krylov (many weights, rank one); see `numerics.solver.cheapest_method`.
+        matrix-free (`numerics.integrate.krylov`). Plateaus make the flow stiff: auto takes LSODA
+        with the exact Jacobian or, where `numerics.integrate.solver.cheapest_method` estimates that
+        to be cheaper, DOP853 (many weights, short duration) or Krylov (many weights, rank one).
     rtol, atol : float
         Tolerances on the weights.
     until_loss : float, optional

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numerics import _check
-from numerics.krylov import Krylov
-from numerics.linearised import preconditioned
-from numerics.march import March, OverflowedError, Solution
+from numerics.integrate.krylov import Krylov
+from numerics.integrate.linearised import preconditioned
+from numerics.integrate.march import March, OverflowedError, Solution
 from numerics.systems import Trainable
 
 Array = NDArray[Any]

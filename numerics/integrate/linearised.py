@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.jacobian import HeadsJacobian
+from numerics.integrate.jacobian import HeadsJacobian
+from numerics.integrate.preconditioner import HeadsPreconditioner, Turn
 from numerics.moments import DiagonalMoments
-from numerics.preconditioner import HeadsPreconditioner, Turn
 from numerics.separate import SeparateAttention
 from numerics.systems import AttentionSystem, GradientSystem
 

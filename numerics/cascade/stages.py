@@ -1,4 +1,4 @@
-"""The pieces of `numerics.cascade`: small heads as scalars, and what happens when one saturates.
+"""The pieces of `reduced`: small heads as scalars, and what happens when one saturates.
 
 Notation: p = (k+q)/√2, n = (k−q)/√2, both (H, R, D); P_hd = Σ_r p_hrd², N_hd = Σ_r n_hrd² at the
 start of a stage; E_hd the exponent gained since then; growth_d = C_dd, curvature_d = s_d λ_d;

@@ -1,4 +1,4 @@
-"""What a head keeps when it has learned a mode: the rule of `numerics.cascade`, by stages."""
+"""What a head keeps when it has learned a mode: the rule of `reduced`, stage by stage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.cascade_stages import Heads, Stage, StageEquations, run_stage
+from numerics.cascade.stages import Heads, Stage, StageEquations, run_stage
 
 Array = NDArray[Any]
 

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.jacobian import HeadsJacobian
+from numerics.integrate.jacobian import HeadsJacobian
 
 Array = NDArray[Any]
 

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics.linearised import linearised
+from numerics.integrate.linearised import linearised
 from numerics.systems import GradientSystem
 
 Array = NDArray[Any]

@@ -1,0 +1,1 @@
+"""Stepping a flow: SciPy's solvers with every record kept, and a matrix-free implicit one."""
