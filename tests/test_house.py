@@ -14,6 +14,8 @@ ALLOWED = {
     "analytic/derivations": {"numpy", "sympy", "analytic"},
     "analytic/softmax": {"numpy", "analytic"},
     "numerics": {"numpy", "scipy", "numerics"},
+    "numerics/cascade": {"numpy", "scipy", "numerics"},
+    "numerics/integrate": {"numpy", "scipy", "numerics"},
     "numerics/layers": {"numpy", "numerics"},
     "numerics/softmax": {"numpy", "scipy", "numerics"},
     "numerics/training": {"numpy", "numerics"},

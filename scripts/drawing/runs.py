@@ -19,7 +19,7 @@ from numerics import (
     gradient_flow,
     population_moments,
 )
-from numerics.cascade import Cascade, task_cascade
+from numerics.cascade.reduced import Cascade, task_cascade
 
 Array = NDArray[Any]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import analytic
 import console
 from numerics import LinearTask, SeparateAttention, TokenTask, population_moments
-from numerics.cascade import Cascade, reduced_cascade
+from numerics.cascade.reduced import Cascade, reduced_cascade
 
 from .inputs import read_matrix
 from .options import LEAST, MOST

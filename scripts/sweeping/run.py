@@ -50,7 +50,7 @@ from numerics import (
     spectral_flow,
     system_flow,
 )
-from numerics.march import OverflowedError
+from numerics.integrate.march import OverflowedError
 
 from . import theory
 from .case import AnyCase, LinearCase, MergedCase, SoftmaxCase

@@ -51,7 +51,7 @@ _SOFTMAX_TRAINING = _under(
     "analytic/softmax", "baselines condensation emergence finite_dimension regimes warmup"
 )
 _GRADIENTS = _under("numerics", "merged mixture moments networks separate systems")
-_PRODUCTS = _under("numerics", "jacobian linearised")
+_PRODUCTS = _under("numerics/integrate", "jacobian linearised")
 _LAYERS = _under("numerics/layers", "base features kernels kernels_several moments")
 _QUADRATURE = _under("numerics/softmax", "_quadrature")
 _LOSS = _under("numerics/softmax", "exact")

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from numerics.cascade import reduced_cascade, task_cascade
-from numerics.cascade_stages import Heads, StageEquations
+from numerics.cascade.reduced import reduced_cascade, task_cascade
+from numerics.cascade.stages import Heads, StageEquations
 from numerics.drops import drop_times
 from numerics.flow import gradient_flow
 from numerics.moments import DiagonalMoments, population_moments

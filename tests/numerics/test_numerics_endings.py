@@ -198,7 +198,7 @@ def test_a_tolerance_that_a_solver_refuses_is_told_by_the_status():
 @pytest.mark.parametrize("times", [None, [0.01, 10.0]])
 def test_an_explicit_method_gives_up_on_stiff_weights(monkeypatch, times):
     """v² − U² is conserved, so that the rates stay of the order of 10⁶."""
-    monkeypatch.setattr("numerics.march._MOST_STEPS", 50)
+    monkeypatch.setattr("numerics.integrate.march._MOST_STEPS", 50)
     run = gradient_flow(ONE, SCALAR, [1e3, 9e2], 10.0, method="RK45", times=times)
     assert run.status == "stopped: 50 steps did not suffice"
     assert 0 < run.t[-1] < 0.01

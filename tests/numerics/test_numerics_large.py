@@ -14,10 +14,10 @@ from numerics import (
     random_rotation,
     system_flow,
 )
-from numerics.krylov import Krylov
-from numerics.linearised import Linearised, LinearisedHeads, linearised, preconditioned
-from numerics.preconditioner import _crosses
-from numerics.solver import augmented
+from numerics.integrate.krylov import Krylov
+from numerics.integrate.linearised import Linearised, LinearisedHeads, linearised, preconditioned
+from numerics.integrate.preconditioner import _crosses
+from numerics.integrate.solver import augmented
 from tests.numerics.support import TASKS, assert_same, power_law, state
 
 GENERIC = population_moments(TASKS["generic"])
@@ -246,7 +246,8 @@ def test_tokens_and_tasks_that_share_no_basis():
 def test_auto_takes_it_for_many_weights_of_rank_one(monkeypatch):
     made = []
     monkeypatch.setattr(
-        "numerics.solver.Krylov", lambda *args, **kwargs: made.append(1) or Krylov(*args, **kwargs)
+        "numerics.integrate.solver.Krylov",
+        lambda *args, **kwargs: made.append(1) or Krylov(*args, **kwargs),
     )
     system, theta = power_law(14)
     system_flow(system, theta, 1e6, times=[1.0], until_loss=0.9)

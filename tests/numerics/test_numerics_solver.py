@@ -16,7 +16,7 @@ from numerics import (
     stability,
     system_flow,
 )
-from numerics.solver import augmented, cheapest_method
+from numerics.integrate.solver import augmented, cheapest_method
 from tests.numerics.support import TASKS, state
 
 GENERIC = population_moments(TASKS["generic"])
@@ -64,7 +64,7 @@ def test_grids_that_begin_late_crowd_or_end_early(method, times):
 
 
 def test_a_record_too_large_to_keep_becomes_a_grid(monkeypatch):
-    monkeypatch.setattr("numerics.solver._LARGEST_RECORD", 100)
+    monkeypatch.setattr("numerics.integrate.solver._LARGEST_RECORD", 100)
     run = gradient_flow(MERGED, GENERIC, state(MERGED.size, 5, 0.3), 4.0, method="RK45")
     assert len(run.t) == 2001
     assert run.t[[0, 1, -1]] == pytest.approx([0.0, 4e-6, 4.0], rel=1e-12)

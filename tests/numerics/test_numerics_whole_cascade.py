@@ -5,8 +5,8 @@ import pytest
 from scipy.interpolate import CubicHermiteSpline
 
 from numerics import drop_times
-from numerics.krylov import Krylov
-from numerics.solver import augmented
+from numerics.integrate.krylov import Krylov
+from numerics.integrate.solver import augmented
 from tests.numerics.support import power_law
 
 
