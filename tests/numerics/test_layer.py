@@ -248,12 +248,17 @@ def test_misuse_is_named(change, message):
     layer = AttentionLayer(2, 3)
     inputs = {"theta": np.zeros(36), "tokens": np.zeros((3, 4, 3)), "target": np.zeros(3)}
     inputs |= change
-    with pytest.raises(ValueError, match=message):
-        layer.loss_and_gradient(**inputs)
-    if "theta" not in change:
-        del inputs["theta"]
+    for call in (layer.loss_and_gradient, layer.loss):
         with pytest.raises(ValueError, match=message):
-            LayerSystem(layer, **inputs)
+            call(**inputs)
+    if "theta" not in change:
+        without = {name: value for name, value in inputs.items() if name != "theta"}
+        with pytest.raises(ValueError, match=message):
+            LayerSystem(layer, **without)
+    if "target" not in change:
+        del inputs["target"]
+        with pytest.raises(ValueError, match=message):
+            layer.predict(**inputs)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +275,15 @@ def test_misuse_is_named(change, message):
 def test_a_layer_that_cannot_be_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         AttentionLayer(*arguments)
+
+
+def test_initial_weights_are_the_scale_times_standard_normals():
+    layer = AttentionLayer(1, 2, 3)
+    weights = layer.initial_weights(0.25, rng=3)
+    assert (weights == 0.25 * np.random.default_rng(3).standard_normal(layer.size)).all()
+    for scale in (0.0, -1.0):
+        with pytest.raises(ValueError, match="scale must be > 0"):
+            layer.initial_weights(scale)
 
 
 def test_weights_are_packed_by_name_and_shape():

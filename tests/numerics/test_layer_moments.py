@@ -16,6 +16,7 @@ from numerics.layers.attention import AttentionLayer
 from numerics.layers.moments import (
     LayerMomentsSystem,
     LinearLayerMoments,
+    extra_blocks,
     layer_features,
     linear_layer_moments,
     pool_layer_moments,
@@ -71,6 +72,38 @@ def test_jacobian_and_jvp_differentiate_the_velocity(dimension, rank, divide):
     jacobian = exact.jacobian(theta)
     assert_same(jacobian @ direction, numeric, 2000)
     assert_same(jacobian, jacobian.T, 2000)
+
+
+@pytest.mark.parametrize("rank", [None, 1, 2])
+def test_derivatives_along_single_weights_are_columns(rank):
+    """Such a direction is zero in all blocks but one; also of the derivative by the state."""
+    layer, _, exact = pair(2, rank, True)
+    theta, direction = state(layer.size, 1, scale=0.3), state(layer.size, 2)
+    basis = np.eye(layer.size)
+    by_column = np.stack([exact.jvp(theta, e) for e in basis], axis=1)
+    assert_same(by_column, exact.jacobian(theta), 2000)
+    curved = complex_directional(exact.jacobian, theta, direction)
+    columns = [complex_directional(lambda w, e=e: exact.jvp(w, e), theta, direction) for e in basis]
+    assert_same(curved, np.stack(columns, axis=1), 2000)
+
+
+@pytest.mark.parametrize("rank", [None, 1, 3])
+def test_extra_blocks_are_what_the_reduced_model_lacks(rank):
+    layer = AttentionLayer(2, 3, rank)
+    both = np.stack([state(layer.size, seed) for seed in (0, 1)])
+    a, keys = layer.unpack(both)[:2]
+    expected = [
+        [a[s, h, i] for h in range(3) for i in range(2)]
+        + [keys[s, h, r, 2] for h in range(3) for r in range(2 if rank is None else rank)]
+        for s in range(2)
+    ]
+    assert extra_blocks(layer, both).tolist() == expected
+    assert extra_blocks(layer, both[0]).tolist() == expected[0]
+    reduced = {None: [(3, 2, 2)]}.get(rank, [(3, rank, 2)] * 2)
+    embedded = layer.embed(np.ones(3), *(np.ones(shape) for shape in reduced))
+    assert not extra_blocks(layer, embedded).any()
+    with pytest.raises(ValueError, match="theta must have 1 or 2 axes"):
+        extra_blocks(layer, both[None])
 
 
 @pytest.mark.parametrize("rank", [None, 1, 2])
