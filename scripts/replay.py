@@ -45,7 +45,9 @@ conventions: weights as nn.Linear stores them, heads stacked along the first axi
 x_q·(W_kq x_n) or (W_q x_q)·(W_k x_n) over all N+1 tokens, no 1/N; the prediction is the last
 coordinate of the query's output, summed over heads; loss the mean square without ½, and loss[i] is
 the loss BEFORE update i (a recording made after each update is noticed). Any floating type is read;
-all is computed in float64.
+all is computed in float64. For linear attention with f times this loss and c times this output
+(f = 0.5, c = 1/N, 1/√d), store loss / f, lr · f c^(2/p) and c^(1/p) times each weight; p = 3 for a
+separate layer, 2 for a merged one.
 
 memory: the sample is read once, in pieces, so that P may be as large as the disk allows. Softmax
 attention and linear attention with D > 24 use the sequences in every step and hold all of them, in

@@ -59,7 +59,10 @@ def make_parser() -> console.Parser:
         "array-api-strict, which takes about a minute (default numpy)",
     )
     p.add_argument(
-        "--out", default="report", metavar="DIR", help="folder for the report (default report)"
+        "--out",
+        default="report",
+        metavar="DIR",
+        help="folder of the report, written anew (default report)",
     )
     p.add_argument("--json", metavar="FILE", help="write the list of results here too")
     return p

@@ -45,8 +45,8 @@ def half_point(length: int) -> float:
     "S12",
     source="[S] (two regimes); derived",
     kind="asymptotic",
-    statement="L·EΣp² = e^{‖ω‖²} up to ⅔ ln L; beyond 2 ln L EΣp² = 1 − √(2 ln L/‖ω‖²), not yet 1",
-    regime="L → ∞, scores of equal variance, mean over contexts; at finite d (1 − 2‖ω‖²/d)^{−d/2}",
+    statement="L·EΣp² = exp ‖ω‖² up to ⅔ ln L; beyond 2 ln L EΣp² = 1 − √(2 ln L/‖ω‖²), not yet 1",
+    regime="L → ∞, scores of equal variance, mean over contexts; at finite d (1 − 2‖ω‖²/d)^(−d/2)",
 )
 def exponential_and_saturated(settings: Settings) -> Evidence:
     """Fixed ‖ω‖², where the exponential ends, exponents between, and shares beyond."""
@@ -55,7 +55,7 @@ def exponential_and_saturated(settings: Settings) -> Evidence:
     ends = np.array([half_point(L) for L in lengths])
     checks = [
         *_exponential(settings),
-        shrinks("‖ω‖²/ln L where L·EΣp² is half of e^{‖ω‖²}, ⅔", scales, [2 / 3] * len(scales),
+        shrinks("‖ω‖²/ln L where L·EΣp² is half of exp ‖ω‖², ⅔", scales, [2 / 3] * len(scales),
                 ends / scales, -1.0, "at u = ⅔ both branches are of one size: ‖ω‖² is off by O(1)",
                 wrong=[0.5] * len(scales)),
         *_between(lengths, scales),
@@ -74,11 +74,11 @@ def exponential_and_saturated(settings: Settings) -> Evidence:
         ax.legend()
 
     powers = ", ".join(str(len(str(L)) - 1) for L in lengths)
-    offsets = ", ".join(f"{end - 2 / 3 * s:+.3f}" for end, s in zip(ends, scales, strict=True))
+    offsets = ", ".join(f"{end - 2 / 3 * s:.3f}" for end, s in zip(ends, scales, strict=True))
     halves = closed.condensed_participation(8.0)
     return Evidence(
         checks, draw,
-        f"half of e^{{‖ω‖²}} is left at ⅔ ln L {offsets} for log10 L = {powers}; "
+        f"L·EΣp² is half of exp ‖ω‖² at ‖ω‖² = ⅔ ln L plus {offsets} for log10 L = {powers}; "
         f"EΣp² is {halves:g} only at ‖ω‖² = 8 ln L",
     )  # fmt: skip
 

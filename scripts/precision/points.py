@@ -173,5 +173,6 @@ def matrices(s: Source, largest: int = 12) -> Case:
 
 
 def batch(draw: Callable[[Source], Case], count: int, seed: Any) -> list[Case]:
-    """`count` seeded cases of one kind."""
-    return [draw(Seeded([seed, index])) for index in range(count)]
+    """`count` seeded cases of one kind; the seed is an integer or a list of them."""
+    base = np.atleast_1d(seed).tolist()
+    return [draw(Seeded([*base, index])) for index in range(count)]

@@ -155,7 +155,9 @@ def convert_overlay(
     steps, reported = curve
     convention = Convention(
         loss_factor=options.loss_factor or 1.0,
-        context_scale=options.context_length if options.no_context_scale else 1.0,
+        context_scale=options.context_length
+        if options.no_context_scale
+        else options.context_scale or 1.0,
         factors=3,
         tau=prediction.tau,
     )
@@ -165,6 +167,7 @@ def convert_overlay(
         "time_per_step": float(convention.flow_time(1, options.lr)),
         "weights_factor": float(convention.weights(1.0)),
         "final_loss": float(loss[-1]),
+        "loss_factor": convention.loss_factor,
     }
     return _measure("your run", prediction, t, loss, facts)
 

@@ -37,7 +37,8 @@ examples:
         --overlay loss.csv --lr 0.002 --no-context-scale
 
 conventions: loss E(ŷ − y_q)² without a ½; N counts the context pairs; attention output has the
-1/N; time in units of τ, flow τ dW/dt = −½ ∂L/∂W, so a step of rate η on L lasts 2η.
+1/N; time in units of τ, flow τ dW/dt = −½ ∂L/∂W, so a step of rate η on L lasts 2η. --init is in
+these units too: c^(1/3) times yours with --context-scale c, N^(1/3) with --no-context-scale.
 
 table: gain, what a mode takes off the loss; plateau after, the loss once it is learned; drop at,
 when that happens from these initial weights; index, in how many ways what is learned then turns to
@@ -130,8 +131,12 @@ def _add_checks(parser: argparse.ArgumentParser) -> None:
     add("--lr", type=POSITIVE, metavar="η", help="learning rate of your run")
     add("--loss-factor", type=POSITIVE, metavar="f",
         help="your loss is f times the mean square error (default 1)")  # fmt: skip
-    add("--no-context-scale", action="store_true",
-        help="your attention leaves out the factor 1/N")  # fmt: skip
+    scale = overlay.add_mutually_exclusive_group()
+    scale.add_argument("--no-context-scale", action="store_true",
+                       help="your attention leaves out the factor 1/N")  # fmt: skip
+    scale.add_argument("--context-scale", type=POSITIVE, metavar="c",
+                       help="your attention gives c times what ours gives: 0.5 for 1/√d at d = 4, "
+                       "N/(N+1) for a mean that counts the query (default 1)")  # fmt: skip
     add("--steps-per-row", type=POSITIVE, metavar="k",
         help="steps from one row to the next; the first row is step 0")  # fmt: skip
 
@@ -148,6 +153,7 @@ NEEDS = {
     "lr": "overlay",
     "loss_factor": "overlay",
     "no_context_scale": "overlay",
+    "context_scale": "overlay",
     "steps_per_row": "overlay",
 }
 WANTS = {"gradient_descent": "learning_rate", "overlay": "lr"}

@@ -15,6 +15,8 @@ import console
 from .measured import Measured
 from .theory import Prediction, Visit
 
+STRANGE = 0.25  # beyond the noise of a batch of some hundred sequences: another unit
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns aligned to the right under their heads."""
@@ -148,9 +150,15 @@ def print_measured(prediction: Prediction, measured: Measured) -> None:
                      f"weights of s are --init {facts['weights_factor']:.4g}·s")  # fmt: skip
     print("; ".join(notes))
     if measured.name == "your run":
+        start = float(measured.loss[0]) / float(prediction.plateaus[0])
+        if abs(start - 1) > STRANGE:
+            print(f"note: your run starts at {start:.3g} times the loss before learning, "
+                  f"{number(float(prediction.plateaus[0]))}: --loss-factor "
+                  f"{start * facts['loss_factor']:.2g}, other eigenvalues or a target with noise?"
+                  )  # fmt: skip
         print("note: predicted drops are those of weights drawn here, with --init and --seed; "
-              "another draw may drop at several times these. scripts/replay.py starts from yours"
-              )  # fmt: skip
+              "another draw may drop at several times these. numerics.task_cascade starts from "
+              "yours")  # fmt: skip
 
 
 def to_json(

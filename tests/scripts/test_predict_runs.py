@@ -44,6 +44,25 @@ def test_overlay_converts_steps_weights_and_loss():
     assert Path("run.svg").read_text(encoding="utf-8").startswith("<?xml")
 
 
+def test_any_factor_on_the_attention_converts():
+    np.savetxt("loss.csv", np.linspace(1.0, 0.2, 40))
+    given = [*REFERENCE, "--overlay", "loss.csv", "--steps-per-row", "2", "--lr", "0.1"]
+    named = linear(*given, "--no-context-scale")["measured"]["your_run"]
+    assert linear(*given, "--context-scale", "31")["measured"]["your_run"] == named
+    other = linear(*given, "--context-scale", "0.125")["measured"]["your_run"]
+    assert other["weights_factor"] == pytest.approx(0.5)
+    assert other["time_per_step"] == pytest.approx(2 * 0.1 / 4)
+
+
+def test_a_forgotten_factor_of_the_loss_is_named(capsys):
+    np.savetxt("loss.csv", np.linspace(0.5, 0.07, 40))
+    given = [*REFERENCE, "--overlay", "loss.csv", "--steps-per-row", "2", "--lr", "0.1"]
+    linear(*given)
+    assert "--loss-factor 0.5" in capsys.readouterr().out
+    linear(*given, "--loss-factor", "0.5")
+    assert "--loss-factor" not in capsys.readouterr().out
+
+
 def test_overlay_finds_its_columns_by_name():
     steps, loss = np.arange(0.0, 40.0), np.linspace(1.0, 0.2, 40)
     runs = {"two.csv": ("step,loss", [steps, loss]),
