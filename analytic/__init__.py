@@ -119,3 +119,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     # units
     "Convention",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "softmax"]

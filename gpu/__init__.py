@@ -62,3 +62,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "LayerMoments",
     "SpectralMoments",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

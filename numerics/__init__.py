@@ -183,3 +183,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "RiskEstimate",
     "wishart_eigenvalues",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

@@ -39,7 +39,7 @@ _KINDS = {
     "LinearLayerMoments": ("moments of a layer", "correlation feature_moment divide_by_context"),
     "GradientSystem": ("a system with a Jacobian", "size loss velocity invariants jacobian"),
     "Trainable": _SYSTEM,
-    "SpectralSystem": ("a SpectralSystem", "size model task velocity"),
+    "SpectralSystem": ("a SpectralSystem(model, task)", "size model task velocity"),
     "Sequences": ("Sequences", "x y query target lengths w"),
     "Task": ("a LinearTask or TokenTask", "lengths covariance task_covariance noise"),
     "MultiTask": ("a MultiTask", "block_dims signal context_length noise blocks"),

@@ -92,7 +92,13 @@ class LinearTask(_Task):
 
     @guarded
     def __post_init__(self) -> None:
-        covariance = _check.positive_definite("covariance", self.covariance)
+        covariance = _check.floating_array("covariance", self.covariance, (1, 2))
+        if covariance.ndim == 1:
+            raise ValueError(
+                f"covariance must have 2 axes, got shape {covariance.shape}; for a list of "
+                "eigenvalues there is LinearTask.from_eigenvalues"
+            )
+        covariance = _check.positive_definite("covariance", covariance)
         object.__setattr__(self, "covariance", covariance)
         self._settle(len(covariance), covariance.dtype)
 

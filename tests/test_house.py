@@ -53,7 +53,16 @@ def test_imports_run_one_way(folder):
         assert imported(path) <= ALLOWED[folder] | extra, path
 
 
-@pytest.mark.parametrize("package", ["analytic", "analytic.softmax", "numerics", "gpu"])
+PACKAGES = ["analytic", "analytic.softmax", "numerics", "gpu"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_completion_shows_what_is_public(package):
+    module = importlib.import_module(package)
+    assert set(dir(module)) - {"softmax"} == set(module.__all__)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_module_hides_a_public_name(package):
     # Imported again, by a path or a reload, it would take the name's place in its package.
     public = set(importlib.import_module(package).__all__)

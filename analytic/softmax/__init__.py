@@ -122,3 +122,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "ridge_risk",
     "bayes_risk",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

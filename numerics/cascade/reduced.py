@@ -73,7 +73,8 @@ def reduced_cascade(
     """Predict the drops of ATTN_S from its small initial weights, at any rank.
 
     `τ Ė_hd = v_h g_d`, `τ v̇_h = ½ Σ_d g_d (P e^{2E} − N e^{−2E})_hd` between drops; at each, the
-    winning head's direction is occupied (equations and rule at the top of the module).
+    winning head's direction is occupied (equations and rule at the top of the module). For a task
+    of `LinearTask` there is `task_cascade`.
 
     Parameters
     ----------

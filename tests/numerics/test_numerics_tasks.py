@@ -26,6 +26,11 @@ BAD_MATRICES = [
 ]
 
 
+def test_a_list_of_eigenvalues_is_told_where_to_go():
+    with pytest.raises(ValueError, match=r"2 axes.*\(2,\).*from_eigenvalues"):
+        LinearTask([1.0, 0.5], 5)
+
+
 @pytest.mark.parametrize(("value", "error", "text"), BAD_MATRICES)
 def test_bad_covariance_is_named(value, error, text):
     with pytest.raises(error, match=rf"^covariance must .*{text}"):
