@@ -14,6 +14,8 @@ its digits at any L.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -62,8 +64,7 @@ def power_sums(spread: Array, context_length: int, step: float) -> tuple[Array, 
 def _limits(spread: Array, context_length: int) -> tuple[Array, Array]:
     """Values of u outside which the integrands are negligible, for each a."""
     log_length = math.log(context_length)
-    reach = _reach(context_length)
-    low = -log_length - _DIGITS / 2 - np.minimum(spread**2, spread * reach)
+    low = -log_length - _DIGITS / 2 - spread * np.minimum(spread, _reach(context_length))
     # (L−1) ln φ <= −43 where P(s < c) = e^{−43/(L−1)} and u = 4.2 − c, or where s > −9a.
     exponent = 43.0 / (context_length - 1)
     tail = -math.expm1(-exponent)  # below eps for L > 1e17
@@ -76,6 +77,11 @@ def _limits(spread: Array, context_length: int) -> tuple[Array, Array]:
 def _reach(context_length: int) -> float:
     """|z| beyond which L scores do not fall."""
     return math.sqrt(2 * (_DIGITS + 2 * math.log(context_length)))
+
+
+def _pieces(rows: int, length: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of pieces of a table, as many rows at a time as the cache holds."""
+    return pairwise([*range(0, rows, max(1, _CACHED // length)), rows])
 
 
 def _integral(tail: Array, second: Array, third: Array, context_length: int) -> Array:
@@ -93,17 +99,15 @@ def _narrow(spread: Array, context_length: int, step: float) -> Array:
     weights /= weights.sum()
     tilt = np.exp(spread[:, None] * z)[:, :, None]
     sums = np.empty((2, len(spread)))
-    rows = max(1, _CACHED // (len(z) * len(u)))
-    for begin in range(0, len(spread), rows):
-        chosen = slice(begin, begin + rows)
-        t = tilt[chosen] * np.exp(u)
+    for begin, end in _pieces(len(spread), len(z) * len(u)):
+        t = tilt[begin:end] * np.exp(u)
         lost = np.expm1(-t)
         tail = -(weights @ lost)
         t2 = t * t
         t2 *= 1 + lost
         second = weights @ t2
         t2 *= t
-        sums[:, chosen] = _integral(tail, second, weights @ t2, context_length).sum(axis=-1)
+        sums[:, begin:end] = _integral(tail, second, weights @ t2, context_length).sum(axis=-1)
     return step * sums
 
 
@@ -133,13 +137,11 @@ def _wide(spread: Array, context_length: int, step: float, stride: int) -> Array
     offset = v[0] + (window - overlap) * step
     densities = tables[1:].transpose(1, 0, 2).reshape(len(window), 2 * block)
     sums = np.empty((2, len(owner)))
-    held = max(1, _CACHED // len(window))
-    for begin in range(0, len(owner), held):
-        rows = slice(begin, begin + held)
-        a = spread[owner[rows], None]
-        z = (offset - start[rows, None]) / a
+    for begin, end in _pieces(len(owner), len(window)):
+        a = spread[owner[begin:end], None]
+        z = (offset - start[begin:end, None]) / a
         g = (np.exp(-(z**2) / 2) / (a * math.sqrt(2 * math.pi))) @ densities
         tail = ndtr(-z) @ tables[0]
         parts = _integral(tail, g[:, :block], g[:, block:], context_length)
-        sums[:, rows] = parts.sum(axis=-1)
+        sums[:, begin:end] = parts.sum(axis=-1)
     return stride * step * np.add.reduceat(sums, first, axis=1)

@@ -191,37 +191,6 @@ def test_long_contexts_tend_to_the_expansion_in_the_length():
     assert np.abs(rates - 1).max() < 0.02
 
 
-@pytest.mark.parametrize("L", [2, 40, 3000, 10**6])
-@pytest.mark.parametrize(("d", "squared_norm"), [(1, 60.0), (2, 1e-3), (9, 1.0), (2000, 30.0)])
-def test_error_estimate_bounds_the_change_on_a_finer_grid(d, L, squared_norm, monkeypatch):
-    arguments = (math.sqrt(squared_norm / d), 1.1, d, 0.7, L)
-    result = exact_task_loss(*arguments, noise=0.4)
-    moments = attention_moments(arguments[0], d, L)
-    assert result.status == moments.status == CONVERGED
-    assert result.error <= 1e-9 * result.value
-    monkeypatch.setattr("numerics.softmax.exact.STEPS", (0.13, 0.11))
-    fine = exact_task_loss(*arguments, noise=0.4)
-    assert abs(fine.value - result.value) <= result.error
-    finer = attention_moments(arguments[0], d, L)
-    for name in ("participation", "score_mean", "score_square", "query_cubes"):
-        assert abs(getattr(finer, name) / getattr(moments, name) - 1) <= moments.error, name
-
-
-def test_unreachable_tolerance_is_told():
-    result = exact_task_loss(0.3, 1.0, 10, 1.0, 100, rtol=1e-15)
-    assert result.status.startswith("quadrature did not reach tolerance: reached ")
-    assert result.error > 0
-    assert attention_moments(0.3, 10, 100, rtol=1e-15).status.startswith("quadrature did not")
-
-
-def test_enormous_weights_end_in_a_status():
-    assert attention_moments(1e6, 5, 50).status.startswith("quadrature did not")
-    assert attention_moments(1e200, 5, 50).status.endswith("reached nan")
-    saturated = exact_task_loss(1e6, 1e-6, 5, 1.0, 50)
-    assert saturated.status == CONVERGED
-    assert 4.9 < saturated.value < 5.0
-
-
 def test_sum_over_tasks_and_signs():
     task = MultiTask((3, 5), signal=[0.5, 2.0], context_length=20, noise=0.7)
     whole = exact_loss([0.4, -0.2], [1.1, -0.6], task)
@@ -258,24 +227,6 @@ def test_heads_of_other_tasks_add_their_noise_and_pairs():
     assert exact_loss([0, 0], mu, task).value == pytest.approx(uniform, rel=1e-11)
 
 
-def test_errors_tell_of_cancellation():
-    """Relative 1e-12 of the sums of |terms|, over what is left of them."""
-    sharp = attention_moments(300.0, 10, 2)
-    A = sharp.query_participation
-    assert 1 <= sharp.error / (1e-12 * (10 + A) / (10 - A)) < 2  # E Σps = ω̄²(d − A)
-    # E (Σps)² = ω̄² E r²(r² − d − 1)/L as ω̄ → 0, where E r²(r² − d − 1) = d.
-    x, weights = roots_genlaguerre(60, 4.0)
-    parts = weights @ np.abs(2 * x * (2 * x - 11)) / weights.sum()
-    flat = attention_moments(1e-3, 10, 50)
-    assert 0.98 <= flat.error / (1e-12 * parts / 10) < 2  # a kink, by a Gauss rule
-    d, L, omega, mu, lam, noise = 10, 50, 0.4, 2.4, 0.6, 0.3
-    m, moments = mu * omega, attention_moments(omega, d, L)
-    A, B, P = moments.query_participation, moments.query_cubes, moments.participation
-    size = lam * (d * (1 - m) ** 2 + A * (mu**2 + 2 * m + 3 * m**2) + 2 * m**2 * B)
-    loss = exact_task_loss(omega, mu, d, lam, L, noise=noise)
-    assert 1 <= loss.error / (1e-12 * (size + noise**2 * mu**2 * P)) < 2
-
-
 TWO = MultiTask((2, 2), 1.0, 5)
 
 
@@ -285,7 +236,7 @@ TWO = MultiTask((2, 2), 1.0, 5)
         (lambda: exact_task_loss(0.3, 1.0, 0, 1.0, 5), ValueError, "block_dim must be >= 1"),
         (lambda: exact_task_loss(0.3, 1.0, 2.5, 1.0, 5), TypeError, "block_dim must be an int"),
         (lambda: exact_task_loss(0.3, 1.0, 2, 1.0, 0), ValueError, "context_length must be"),
-        (lambda: exact_task_loss(0.3, 1.0, 2, -1.0, 5), ValueError, "signal must be > 0"),
+        (lambda: exact_task_loss(0.3, 1.0, 2, -1.0, 5), ValueError, "> 0, got -1$"),
         (lambda: exact_task_loss(0.3, 1.0, 2, 1.0, 5, noise=-1), ValueError, "noise must be >= 0"),
         (lambda: exact_task_loss(0.3, math.nan, 2, 1.0, 5), ValueError, "mu must be finite"),
         (lambda: exact_task_loss(math.inf, 1.0, 2, 1.0, 5), ValueError, "omega_bar must be finite"),

@@ -1,11 +1,13 @@
 """The quadrature behind the exact loss, rule by rule: closed averages, limits, derivatives."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.special import gamma
 
-from numerics.softmax._quadrature import power_sums, radial_rule
+from numerics.softmax._quadrature import _limits, power_sums, radial_rule
 from numerics.softmax.exact import STEPS, attention_moments, averages, checked_length
 
 FINE = STEPS[-1]
@@ -28,6 +30,16 @@ def test_the_radial_rule_has_the_moments_of_a_chi(d):
         assert weights @ np.exp(-c * r2 / d) == pytest.approx(exact, rel=ROUNDING)
 
 
+def test_the_radial_rule_takes_some_hundred_nodes_at_any_dimension():
+    """Over √d ± 10 alone: one unit of log r more would be 6e4 nodes."""
+    tracemalloc.start()
+    try:
+        radial_rule(10**8, FINE)
+        assert tracemalloc.get_traced_memory()[1] < 50_000
+    finally:
+        tracemalloc.stop()
+
+
 def two_scores(a):
     """P_2 and P_3 of two scores: p = (1 ± tanh(a z/√2))/2, z ~ N(0, 1)."""
     h = min(0.1, 0.35 / a)  # the poles of tanh leave e^{−√2π²/(a h)} < 1e−17
@@ -45,6 +57,15 @@ def test_two_scores_of_any_spread():
     assert np.allclose(np.transpose(found), [two_scores(a) for a in SPREADS], rtol=ROUNDING, atol=0)
 
 
+@pytest.mark.parametrize("length", [2, 50, 10**9])
+def test_narrow_scores_on_the_coarsest_grid(length):
+    """The rule in u errs by the transform of e^{3u − e^u} at 2π/step, twice; that in z by less."""
+    spread = np.array([0.0, 0.1, 0.4, 0.5])
+    coarse, fine = (power_sums(spread, length, step) for step in (STEPS[0], FINE))
+    alias = 2 * abs(gamma(3 + 2j * math.pi / STEPS[0])) / gamma(3)
+    assert np.allclose(coarse, fine, rtol=alias + ROUNDING, atol=0)
+
+
 @pytest.mark.parametrize("length", [2, 3, 50, 10**4, 10**12])
 def test_equal_scores_have_equal_weights(length):
     second, third = power_sums(np.zeros(1), length, FINE)
@@ -59,6 +80,24 @@ def test_many_scores_average_their_sum_of_exponentials(length):
     second, third = power_sums(a, length, FINE)
     assert np.allclose(second * length, np.exp(a**2), rtol=1e-10, atol=0)
     assert np.allclose(third * float(length) ** 2, np.exp(3 * a**2), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("length", [2, 3, 63, 64, 1000, 10**9, 10**48])
+def test_the_upper_limit_is_where_its_bound_says(length):
+    """(L−1) ln φ ≤ −43 there, and not long before: φ(−c − ln L) ≥ P(s < c) e^{−1/L}."""
+    spread = np.array([0.1, 0.5, 1.5, 5.0, 50.0])
+    high = _limits(spread, length)[1]
+
+    def exponent(a, u):
+        z = np.arange(-16.0, 16.0, min(0.05, 0.2 / a))
+        weights = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
+        t = np.exp(np.minimum(u + a * z, 9.0))
+        tail = weights @ -np.expm1(-t)
+        return (length - 1) * (math.log(weights @ np.exp(-t)) if tail > 0.5 else math.log1p(-tail))
+
+    for a, u in zip(spread, high, strict=True):
+        assert exponent(a, u) <= -43
+        assert exponent(a, u - 4.2 - math.log(length)) >= -44
 
 
 @pytest.mark.parametrize("length", [2, 3, 1000])
