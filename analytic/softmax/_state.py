@@ -16,10 +16,10 @@ def state(
     context_length: Number,
     embedding_dim: Number,
     noise: Number,
-    *others: Number,
+    *,
     positive: bool = False,
 ) -> tuple[Number, ...]:
-    """Validate ω̄, μ, d, λ, L, d_e, σ and promote them together with `others`."""
+    """Validate ω̄, μ, d, λ, L, d_e, σ and promote them together."""
     sign = _check.positive if positive else _check.non_negative
     return harmonise(
         sign("omega", omega),
@@ -29,7 +29,6 @@ def state(
         _check.context_length(context_length),
         _check.positive("embedding_dim", embedding_dim),
         _check.non_negative("noise", noise),
-        *others,
     )
 
 

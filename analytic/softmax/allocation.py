@@ -117,7 +117,7 @@ def separation_limit(
     2.0
     """
     world, groups = _grouped(assignment, block_dims, signal, 1, noise)
-    weight = sqrt(world.dims * world.power, *world.numbers)
+    weight = sqrt(world.dims * world.power)
     sums = [weight[..., group].sum(axis=-1) for group in groups]
     squares = [value * value for value in sums]
     return sum(sums[1:], sums[0]) ** 2 / sum(squares[1:], squares[0])

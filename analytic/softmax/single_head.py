@@ -166,12 +166,12 @@ def single_head_optimum(
     >>> round(float(sum(best.squared_weights)), 12), round(float(best.loss), 4)
     (1.0, 13.4755)
     """
-    world, budget, cap = _budgeted(block_dims, signal, context_length, noise, None, None)
-    nu = _filled(world, budget, cap)
+    world, budget, _ = _budgeted(block_dims, signal, context_length, noise, None, None)
+    nu = _filled(world, budget, None)
     e = euler(*world.numbers)
-    b = e * nu
-    omega = sqrt(b / world.dims, *world.numbers)
-    mu = sqrt(b * world.dims, *world.numbers) / (b + e * world.ratio)
+    b = e * nu  # of the kind of every number, as e is
+    omega = sqrt(b / world.dims)
+    mu = sqrt(b * world.dims) / (b + e * world.ratio)
     losses = world.energy * world.ratio / (world.ratio + nu)
     return SingleHead(b, omega, mu, world.sum(losses))
 
@@ -191,18 +191,19 @@ def _budgeted(
     world, *given = tasks(block_dims, signal, context_length, noise, *given)
     if any(is_symbolic(entry) for entry in _entries(*world.numbers, *given)):
         raise ValueError(
-            "block_dims, signal, context_length and noise must be numbers, not symbols"
+            "block_dims, signal, context_length, noise (budget and cap) must be numbers, "
+            "not symbols"
         )
-    e = euler(*world.numbers)
+    e = euler(*world.numbers, *given)
     return world, 1 / e if budget is None else given[0], None if cap is None else given[-1]
 
 
 def _filled(world: Tasks, budget: Number, cap: Number | None) -> Number:
     if not world.listed:
         # One task takes all that it may; a zero of c gives it the shape of the batch.
-        nu = budget if cap is None or budget <= cap else cap
+        nu = budget if cap is None else min(budget, cap)
         return nu + 0 * world.ratio
-    weight = sqrt(world.dims * world.power, *world.numbers)
+    weight = sqrt(world.dims * world.power, *world.numbers, budget, cap)
     weight, ratio = np.broadcast_arrays(*harmonise(weight, world.ratio))
     level = _level(weight, ratio, budget, cap)
     return _allocated(level, weight, ratio, cap)
@@ -216,7 +217,7 @@ def _level(weight: Any, ratio: Any, budget: Number, cap: Number | None) -> Any:
     """
     enter = ratio / weight
     leave = None if cap is None else (ratio + cap) / weight
-    breaks = np.sort(enter if leave is None else concat([enter, leave]), axis=-1)
+    breaks = np.sort(enter if leave is None else concat([enter, leave]))
     amounts = total(
         _allocated(breaks[..., :, None], weight[..., None, :], ratio[..., None, :], cap)
     )
