@@ -1,4 +1,4 @@
-"""Quotients with a removable singularity at zero, for every kind of number."""
+"""Quotients with a removable singularity, and a root, without cancellation, for every number."""
 
 from __future__ import annotations
 
@@ -33,6 +33,18 @@ def inverse_log_mean(a: Number, b: Number, gap: Number) -> Number:
     if is_symbolic(gap) or gap >= 0:
         return log_growth(gap / b) / b
     return log_growth(-gap / a) / a
+
+
+def positive_root(gap: Number, root: Number, product: Number) -> Number:
+    """Return (gap + root)/2 = 2 product/(root − gap), the form in which nothing cancels."""
+    if is_object(gap):
+        return np.frompyfunc(positive_root, 3, 1)(gap, root, product)
+    if is_array(gap):
+        larger = (abs(gap) + root) / 2
+        return gap.__array_namespace__().where(gap >= 0, larger, product / larger)
+    if is_symbolic(gap) or gap >= 0:
+        return (gap + root) / 2
+    return 2 * product / (root - gap)
 
 
 def _removable(x: Number, function: Callable[[Any], Any]) -> Number:

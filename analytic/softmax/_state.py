@@ -9,7 +9,7 @@ from .._generic import Number, entries, harmonise, is_symbolic
 
 
 def state(
-    omega: Number,
+    omega_bar: Number,
     mu: Number,
     block_dims: Number,
     signal: Number,
@@ -22,7 +22,7 @@ def state(
     """Validate ω̄, μ, d, λ, L, d_e, σ and promote them together."""
     sign = _check.positive if positive else _check.non_negative
     return harmonise(
-        sign("omega", omega),
+        sign("omega_bar", omega_bar),
         sign("mu", mu),
         _check.positive("block_dims", block_dims),
         _check.positive("signal", signal),
@@ -38,3 +38,11 @@ def require_between(name: str, value: Number, low: Number, high: Number) -> None
         return
     if not bool(np.all((value > low) & (value < high))):
         raise ValueError(f"{name} must be between {low} and {high}, got {value}")
+
+
+def require_positive(value: Number, message: str) -> None:
+    """Require value > 0, unless there are symbols in it, or raise ValueError with the message."""
+    try:
+        _check.positive("", value)
+    except ValueError:
+        raise ValueError(message) from None

@@ -20,7 +20,7 @@ from ._tasks import euler
 
 @guarded
 def equilibrium_value(
-    omega: Number,
+    omega_bar: Number,
     block_dims: Number,
     signal: Number,
     context_length: Number,
@@ -31,7 +31,7 @@ def equilibrium_value(
 
     Parameters
     ----------
-    omega
+    omega_bar
         ω̄ >= 0, equal weights on the block; ω̄ > 0 where L is infinite.
     block_dims, signal
         d > 0 and λ > 0.
@@ -59,13 +59,13 @@ def equilibrium_value(
     >>> equilibrium_value(0.5, 4, 1.0, float("inf"))
     2.0
     """
-    w, _, _, noisy = _reduced(omega, block_dims, signal, context_length, noise)
+    w, _, _, noisy = _reduced(omega_bar, block_dims, signal, context_length, noise)
     return w / (w * w + noisy)
 
 
 @guarded
 def emergence_velocity(
-    omega: Number,
+    omega_bar: Number,
     block_dims: Number,
     signal: Number,
     context_length: Number,
@@ -81,7 +81,7 @@ def emergence_velocity(
 
     Parameters
     ----------
-    omega, block_dims, signal, context_length, noise
+    omega_bar, block_dims, signal, context_length, noise
         As in `equilibrium_value`; L finite.
     embedding_dim
         d_e > 0; scores are divided by √d_e.
@@ -106,7 +106,7 @@ def emergence_velocity(
     0.0
     """
     width = _check.positive("embedding_dim", embedding_dim)
-    w, d, lam, noisy, width = _reduced(omega, block_dims, signal, context_length, noise, width)
+    w, d, lam, noisy, width = _reduced(omega_bar, block_dims, signal, context_length, noise, width)
     drive = w * w * noisy * (1 - d * w * w) / (w * w + noisy) ** 2
     return 4 * lam * drive / sqrt(width, noisy)
 
@@ -145,7 +145,7 @@ def convergence_rate(
 
 
 def _reduced(
-    omega: Number,
+    omega_bar: Number,
     block_dims: Number,
     signal: Number,
     context_length: Number,
@@ -154,7 +154,7 @@ def _reduced(
 ) -> tuple[Number, ...]:
     """Return ω̄, d, λ and E = (φ/L)e^{dω̄²}, followed by `others` promoted together with them."""
     w, d, lam, length, sigma, *rest = harmonise(
-        _check.non_negative("omega", omega),
+        _check.non_negative("omega_bar", omega_bar),
         _check.positive("block_dims", block_dims),
         _check.positive("signal", signal),
         _check.context_length(context_length),

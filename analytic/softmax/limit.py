@@ -20,7 +20,7 @@ from ._tasks import euler, tasks
 class LimitWeights(NamedTuple):
     """Weights of the head that serves task i, on that task."""
 
-    omega: Number
+    omega_bar: Number
     mu: Number
 
 
@@ -41,7 +41,7 @@ def limit_weights(
 
     Returns
     -------
-    `LimitWeights` with fields ``omega`` and ``mu``, both of the shape the arguments broadcast to.
+    `LimitWeights` with fields ``omega_bar`` and ``mu``, of the shape the arguments broadcast to.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def limit_weights(
     Examples
     --------
     >>> limit_weights(4, 1.0, float("inf"))
-    LimitWeights(omega=0.5, mu=2.0)
+    LimitWeights(omega_bar=0.5, mu=2.0)
     """
     (world,) = tasks(block_dims, signal, context_length, noise)
     root, cost = sqrt(world.dims, *world.numbers), world.ratio

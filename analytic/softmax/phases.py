@@ -27,7 +27,7 @@ from ._state import require_between, state
 
 @guarded
 def balanced_velocity(
-    omega: Number,
+    omega_bar: Number,
     mu: Number,
     block_dims: Number,
     signal: Number,
@@ -40,7 +40,7 @@ def balanced_velocity(
 
     Parameters
     ----------
-    omega, mu
+    omega_bar, mu
         ω̄ >= 0 and μ >= 0.
     block_dims, signal
         d > 0 and λ > 0.
@@ -70,7 +70,7 @@ def balanced_velocity(
     >>> balanced_velocity(0.5, 1.0, 4, 1.0, float("inf"), 16)
     (0.25, 4.0)
     """
-    numbers = state(omega, mu, block_dims, signal, context_length, embedding_dim, noise)
+    numbers = state(omega_bar, mu, block_dims, signal, context_length, embedding_dim, noise)
     w, m, d, lam, length, width, sigma = numbers
     clutter = over_length(m * (1 + sigma**2 / (lam * d)) * exp(d * w * w, *numbers), length)
     rate_w = 4 * lam * w * m * (1 - m * w - d * w * clutter) / sqrt(width, *numbers)
@@ -79,7 +79,7 @@ def balanced_velocity(
 
 @guarded
 def neglected_share(
-    omega: Number,
+    omega_bar: Number,
     mu: Number,
     block_dims: Number,
     signal: Number,
@@ -105,7 +105,7 @@ def neglected_share(
     >>> neglected_share(0.5, 0.5, 4, 1.0, float("inf"))
     (0.25, 0.25)
     """
-    numbers = state(omega, mu, block_dims, signal, context_length, 1, noise, positive=True)
+    numbers = state(omega_bar, mu, block_dims, signal, context_length, 1, noise, positive=True)
     w, m, d, lam, length, _, sigma = numbers
     clutter = over_length(m * (1 + sigma**2 / (lam * d)) * exp(d * w * w, *numbers), length)
     return w * (m + d * clutter), m * w + clutter / w
@@ -113,7 +113,7 @@ def neglected_share(
 
 @guarded
 def training_phase(
-    omega: Number,
+    omega_bar: Number,
     mu: Number,
     block_dims: Number,
     signal: Number,
@@ -130,7 +130,7 @@ def training_phase(
 
     Parameters
     ----------
-    omega, mu, block_dims, signal, context_length, noise
+    omega_bar, mu, block_dims, signal, context_length, noise
         As in `neglected_share`; numbers, not symbols.
     share, closeness
         Between 0 and 1, both excluded.
@@ -156,7 +156,7 @@ def training_phase(
     """
     require_between("share", _check.positive("share", share), 0, 1)
     require_between("closeness", _check.positive("closeness", closeness), 0, 1)
-    slow, _ = neglected_share(omega, mu, block_dims, signal, context_length, noise=noise)
-    weight, dims = np.asarray(omega), np.asarray(block_dims)
+    slow, _ = neglected_share(omega_bar, mu, block_dims, signal, context_length, noise=noise)
+    weight, dims = np.asarray(omega_bar), np.asarray(block_dims)
     begun = np.asarray(slow >= share)
     return np.where(begun & (abs(1 - dims * weight * weight) <= closeness), 2, begun)

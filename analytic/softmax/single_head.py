@@ -23,7 +23,7 @@ class SingleHead(NamedTuple):
     """b_i = d_i ω̄_i², ω̄_i, μ_i (..., I) and the loss (...) of the best single head."""
 
     squared_weights: Number
-    omega: Number
+    omega_bar: Number
     mu: Number
     loss: Number
 
@@ -147,7 +147,7 @@ def single_head_optimum(
 
     Returns
     -------
-    `SingleHead`: ``squared_weights``, ``omega``, ``mu`` (..., I) and ``loss`` (...) in units of y².
+    `SingleHead`: ``squared_weights``, ``omega_bar``, ``mu`` (..., I), and ``loss`` (...) in y².
 
     Raises
     ------
@@ -170,10 +170,10 @@ def single_head_optimum(
     nu = _filled(world, budget, None)
     e = euler(*world.numbers)
     b = e * nu  # of the kind of every number, as e is
-    omega = sqrt(b / world.dims)
+    omega_bar = sqrt(b / world.dims)
     mu = sqrt(b * world.dims) / (b + e * world.ratio)
     losses = world.energy * world.ratio / (world.ratio + nu)
-    return SingleHead(b, omega, mu, world.sum(losses))
+    return SingleHead(b, omega_bar, mu, world.sum(losses))
 
 
 def _budgeted(

@@ -13,19 +13,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from .. import _check
-from .._generic import Number, exp, harmonise, is_array, is_object, is_symbolic, over_length, sqrt
+from .._generic import Number, exp, harmonise, over_length, sqrt
 from .._guard import guarded
-from ._quotients import growth, inverse_log_mean
-from ._state import require_between, state
+from ._quotients import growth, inverse_log_mean, positive_root
+from ._state import require_between, require_positive, state
 
 
 class WarmUp(NamedTuple):
     """ω̄ and μ at the times asked for."""
 
-    omega: Number
+    omega_bar: Number
     mu: Number
 
 
@@ -33,13 +31,13 @@ class WarmUpEnd(NamedTuple):
     """Time, ω̄ and μ at which the warm-up ends."""
 
     time: Number
-    omega: Number
+    omega_bar: Number
     mu: Number
 
 
 @guarded
 def warmup_invariant(
-    omega: Number,
+    omega_bar: Number,
     mu: Number,
     block_dims: Number,
     signal: Number,
@@ -52,7 +50,7 @@ def warmup_invariant(
 
     Parameters
     ----------
-    omega, mu
+    omega_bar, mu
         ω̄ > 0 and μ >= 0.
     block_dims, signal, embedding_dim
         d, λ, d_e > 0; κ = d√d_e, and λ matters beside noise only.
@@ -82,7 +80,7 @@ def warmup_invariant(
     >>> warmup_invariant(0.01, 1.0, 10, 1.0, float("inf"), 25)
     0.5
     """
-    numbers = state(omega, mu, block_dims, signal, context_length, embedding_dim, noise)
+    numbers = state(omega_bar, mu, block_dims, signal, context_length, embedding_dim, noise)
     w, m, d, lam, length, width, sigma = numbers
     kappa = d * sqrt(width, *numbers)
     power = over_length(kappa * (1 + sigma**2 / (lam * d)), length)
@@ -92,7 +90,7 @@ def warmup_invariant(
 @guarded
 def warmup_time_course(
     t: Number,
-    initial_omega: Number,
+    initial_omega_bar: Number,
     initial_mu: Number,
     block_dims: Number,
     signal: Number,
@@ -108,14 +106,14 @@ def warmup_time_course(
     ----------
     t
         Time >= 0, before the blow-up.
-    initial_omega, initial_mu
+    initial_omega_bar, initial_mu
         ω̄(0) > 0 and μ(0) > 0.
     block_dims, signal, embedding_dim
         d, λ, d_e > 0.
 
     Returns
     -------
-    `WarmUp` with fields ``omega`` and ``mu``.
+    `WarmUp` with fields ``omega_bar`` and ``mu``.
 
     Raises
     ------
@@ -136,34 +134,38 @@ def warmup_time_course(
     True
     """
     t = _check.time("t", t)
-    w0, m0, d, lam, root, t = _init(initial_omega, initial_mu, block_dims, signal, embedding_dim, t)
+    w0, m0, d, lam, root, t = _init(
+        initial_omega_bar, initial_mu, block_dims, signal, embedding_dim, t
+    )
+    # Far beyond the blow-up e^{rt} overflows.
+    require_positive(2 * _blow_up(w0, m0, d, lam, root) - t, "t must be before the blow-up")
     slope, kappa = 4 * lam / root, d * root
     x = slope * (m0 - kappa * w0) * t
     # μ(0) − κω̄(0)e^{rt} over C: one minus a term that has no pole at C = 0.
     left = 1 - kappa * w0 * slope * t * growth(x)
-    _require_positive(left, "t must be before the blow-up")
+    require_positive(left, "t must be before the blow-up")
     return WarmUp(w0 * exp(x) / left, m0 / left)
 
 
 @guarded
 def warmup_time(
-    omega: Number,
-    initial_omega: Number,
+    omega_bar: Number,
+    initial_omega_bar: Number,
     initial_mu: Number,
     block_dims: Number,
     signal: Number,
     embedding_dim: Number,
 ) -> Number:
-    """Return the time at which the warm-up reaches ω̄ = `omega`, the inverse of the time course.
+    """Return the time at which the warm-up reaches ω̄ = `omega_bar`, the inverse of the time course.
 
     t = (√d_e/(4λC)) ln[ω̄ μ(0)/(ω̄(0) μ)], μ = C + κω̄, evaluated as (ω̄ − ω̄(0)) over a logarithmic
     mean, which has no pole at C = 0.
 
     Parameters
     ----------
-    omega
+    omega_bar
         ω̄ > 0 to reach, with C + κω̄ > 0.
-    initial_omega, initial_mu, block_dims, signal, embedding_dim
+    initial_omega_bar, initial_mu, block_dims, signal, embedding_dim
         As in `warmup_time_course`.
 
     Returns
@@ -186,11 +188,13 @@ def warmup_time(
     >>> round(warmup_time(0.1, 0.01, 1.0, 10, 1.0, 30), 6)
     1.582349
     """
-    w = _check.positive("omega", omega)
-    w0, m0, d, lam, root, w = _init(initial_omega, initial_mu, block_dims, signal, embedding_dim, w)
+    w = _check.positive("omega_bar", omega_bar)
+    w0, m0, d, lam, root, w = _init(
+        initial_omega_bar, initial_mu, block_dims, signal, embedding_dim, w
+    )
     step = w - w0
     m = m0 + d * root * step
-    _require_positive(m, "omega must be above the infimum of the warm-up")
+    require_positive(m, "omega_bar must be above the infimum of the warm-up")
     # ω̄μ(0) − ω̄(0)μ = C(ω̄ − ω̄(0)).
     slow = inverse_log_mean(w * m0, w0 * m, (m0 - d * root * w0) * step)
     return root / (4 * lam) * step * slow
@@ -198,7 +202,7 @@ def warmup_time(
 
 @guarded
 def blow_up_time(
-    initial_omega: Number,
+    initial_omega_bar: Number,
     initial_mu: Number,
     block_dims: Number,
     signal: Number,
@@ -216,14 +220,17 @@ def blow_up_time(
     >>> round(blow_up_time(0.01, 1.0, 10, 1.0, 30), 6)
     1.822562
     """
-    w0, m0, d, lam, root = _init(initial_omega, initial_mu, block_dims, signal, embedding_dim)
+    return _blow_up(*_init(initial_omega_bar, initial_mu, block_dims, signal, embedding_dim))
+
+
+def _blow_up(w0: Number, m0: Number, d: Number, lam: Number, root: Number) -> Number:
     kappa = d * root
     return root / (4 * lam) * inverse_log_mean(m0, kappa * w0, m0 - kappa * w0)
 
 
 @guarded
 def warmup_end(
-    initial_omega: Number,
+    initial_omega_bar: Number,
     initial_mu: Number,
     block_dims: Number,
     signal: Number,
@@ -241,7 +248,7 @@ def warmup_end(
 
     Parameters
     ----------
-    initial_omega, initial_mu, block_dims, signal, embedding_dim
+    initial_omega_bar, initial_mu, block_dims, signal, embedding_dim
         As in `warmup_time_course`.
     context_length, noise
         L >= 1 and σ >= 0, for c = φd/L.
@@ -250,7 +257,7 @@ def warmup_end(
 
     Returns
     -------
-    `WarmUpEnd` with fields ``time``, ``omega`` and ``mu``.
+    `WarmUpEnd` with fields ``time``, ``omega_bar`` and ``mu``.
 
     Raises
     ------
@@ -265,7 +272,7 @@ def warmup_end(
     Examples
     --------
     >>> end = warmup_end(0.001, 0.1, 10, 1.0, 1000, 30)
-    >>> round(end.omega * end.mu * 1.01, 12)
+    >>> round(end.omega_bar * end.mu * 1.01, 12)
     0.5
     """
     others = (
@@ -274,24 +281,26 @@ def warmup_end(
         _check.positive("share", share),
     )
     start, value, d, lam, root, length, sigma, share = _init(
-        initial_omega, initial_mu, block_dims, signal, embedding_dim, *others
+        initial_omega_bar, initial_mu, block_dims, signal, embedding_dim, *others
     )
     ratio = over_length((1 + sigma**2 / (lam * d)) * d, length)
     require_between("share", share, start * value * (1 + ratio), 1)
     kappa, product = d * root, share / (1 + ratio)
     gap = value - kappa * start
-    mu = _positive_root(gap, sqrt(gap * gap + 4 * kappa * product), kappa * product)
-    omega = product / mu
+    mu = positive_root(gap, sqrt(gap * gap + 4 * kappa * product), kappa * product)
+    omega_bar = product / mu
     try:
-        time = warmup_time(omega, initial_omega, initial_mu, block_dims, signal, embedding_dim)
+        time = warmup_time(
+            omega_bar, initial_omega_bar, initial_mu, block_dims, signal, embedding_dim
+        )
     except ValueError:  # ω at the end rounds to the infimum
-        raise OverflowError("warmup_end: initial_omega and initial_mu are too far apart in size "
-                            "for floating point") from None  # fmt: skip
-    return WarmUpEnd(time, omega, mu)
+        reason = "initial_omega_bar and initial_mu are too far apart in size for floating point"
+        raise OverflowError(f"warmup_end: {reason}") from None
+    return WarmUpEnd(time, omega_bar, mu)
 
 
 def _init(
-    initial_omega: Number,
+    initial_omega_bar: Number,
     initial_mu: Number,
     block_dims: Number,
     signal: Number,
@@ -300,7 +309,7 @@ def _init(
 ) -> tuple[Number, ...]:
     """Return ω̄(0), μ(0), d, λ and √d_e, followed by `others` promoted together with them."""
     numbers = harmonise(
-        _check.positive("initial_omega", initial_omega),
+        _check.positive("initial_omega_bar", initial_omega_bar),
         _check.positive("initial_mu", initial_mu),
         _check.positive("block_dims", block_dims),
         _check.positive("signal", signal),
@@ -309,22 +318,3 @@ def _init(
     )
     w0, m0, d, lam, width, *rest = numbers
     return (w0, m0, d, lam, sqrt(width, *numbers), *rest)
-
-
-def _positive_root(gap: Number, root: Number, product: Number) -> Number:
-    """Return (gap + root)/2 = 2 product/(root − gap), the form in which nothing cancels."""
-    if is_object(gap):
-        return np.frompyfunc(_positive_root, 3, 1)(gap, root, product)
-    if is_array(gap):
-        larger = (abs(gap) + root) / 2
-        return gap.__array_namespace__().where(gap >= 0, larger, product / larger)
-    if is_symbolic(gap) or gap >= 0:
-        return (gap + root) / 2
-    return 2 * product / (root - gap)
-
-
-def _require_positive(value: Number, message: str) -> None:
-    try:
-        _check.positive("", value)
-    except ValueError:
-        raise ValueError(message) from None

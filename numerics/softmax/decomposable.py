@@ -136,7 +136,12 @@ class SpectralAttention:
         return self.pack(o, np.copysign(o, m), k, np.copysign(k, w))
 
     def leading_weights(
-        self, omega: float, other: float, leading: float, *, leaders: Sequence[int] | None = None
+        self,
+        omega_bar: float,
+        other: float,
+        leading: float,
+        *,
+        leaders: Sequence[int] | None = None,
     ) -> Array:
         """Symmetric balanced start: one ω, μ = `leading` where a head leads a task, else `other`.
 
@@ -153,7 +158,7 @@ class SpectralAttention:
         leading = _check.real("leading", leading, above=other)
         mu = np.full((self.heads, self.tasks), other)
         mu[self.checked_leaders(leaders), np.arange(self.tasks)] = leading
-        w = _check.real("omega", omega, at_least=0.0)
+        w = _check.real("omega_bar", omega_bar, at_least=0.0)
         return self.balanced(np.full((self.heads, self.dimension), w), mu)
 
     def checked_leaders(self, leaders: Sequence[int] | None) -> list[int]:

@@ -40,7 +40,7 @@ class ReducedRun:
     """A run of a reduced flow: t in [S]'s time, ω̄, μ and ℓ, (T,) each, and how it ended."""
 
     t: Array
-    omega: Array
+    omega_bar: Array
     mu: Array
     loss: Array
     status: str
@@ -86,7 +86,7 @@ class ReducedHead:
     --------
     >>> head = ReducedHead(block_dim=10, signal=1.0, context_length=100, embedding_dim=30)
     >>> run = head.flow(0.01, 1.0, 200.0)
-    >>> (run.omega[-1] * np.sqrt(10)).round(6).item(), run.loss[-1].round(4).item()
+    >>> (run.omega_bar[-1] * np.sqrt(10)).round(6).item(), run.loss[-1].round(4).item()
     (1.0, 2.1373)
     """
 
@@ -108,49 +108,49 @@ class ReducedHead:
         return 1 + self.noise**2 / (self.signal * self.block_dim)
 
     @guarded
-    def spread(self, omega: ArrayLike) -> Array:
+    def spread(self, omega_bar: ArrayLike) -> Array:
         """φE/L: the noise of the head's average over the context, at μ = 1, per λ d_i."""
-        return self._spread(_check.floating_array("omega", omega, _ANY))
+        return self._spread(_check.floating_array("omega_bar", omega_bar, _ANY))
 
-    def _spread(self, omega: Array) -> Array:
-        exponent = self.block_dim * np.square(omega)
+    def _spread(self, omega_bar: Array) -> Array:
+        exponent = self.block_dim * np.square(omega_bar)
         return np.asarray(self.noise_factor * np.exp(exponent) / self.context_length)
 
     @guarded
-    def loss(self, omega: ArrayLike, mu: ArrayLike) -> Array:
+    def loss(self, omega_bar: ArrayLike, mu: ArrayLike) -> Array:
         """ℓ of the task."""
-        w = _check.floating_array("omega", omega, _ANY)
+        w = _check.floating_array("omega_bar", omega_bar, _ANY)
         m = _check.floating_array("mu", mu, _ANY)
         if m.ndim and w.ndim and m.shape != w.shape:
-            raise ValueError(f"omega and mu must have one shape, got {w.shape} and {m.shape}")
+            raise ValueError(f"omega_bar and mu must have one shape, got {w.shape} and {m.shape}")
         return np.asarray(
             self.signal * self.block_dim * ((1 - m * w) ** 2 + m**2 * self._spread(w))
         )
 
-    def velocity(self, omega: Array, mu: Array) -> tuple[Array, Array]:
+    def velocity(self, omega_bar: Array, mu: Array) -> tuple[Array, Array]:
         """(ω̄̇, μ̇) in [S]'s time."""
-        noise, d = self._spread(omega), self.block_dim
-        by_omega = 1 - mu * omega * (1 + d * noise)
-        by_mu = omega - mu * (omega**2 + noise)
+        noise, d = self._spread(omega_bar), self.block_dim
+        by_omega = 1 - mu * omega_bar * (1 + d * noise)
+        by_mu = omega_bar - mu * (omega_bar**2 + noise)
         fast = 4 * self.signal / np.sqrt(self.embedding_dim)
-        return fast * mu * omega * by_omega, 4 * self.signal * d * mu * by_mu
+        return fast * mu * omega_bar * by_omega, 4 * self.signal * d * mu * by_mu
 
     @guarded
-    def equilibrium(self, omega: ArrayLike) -> Array:
+    def equilibrium(self, omega_bar: ArrayLike) -> Array:
         """μ_eq(ω̄), where μ̇ = 0."""
-        w = _check.floating_array("omega", omega, _ANY)
+        w = _check.floating_array("omega_bar", omega_bar, _ANY)
         return np.asarray(w / (w**2 + self._spread(w)))
 
-    def emergence_rate(self, omega: Array) -> Array:
+    def emergence_rate(self, omega_bar: Array) -> Array:
         """ω̄̇ at μ = μ_eq(ω̄)."""
-        noise = self._spread(omega)
-        missing = noise * (1 - self.block_dim * omega**2)
+        noise = self._spread(omega_bar)
+        missing = noise * (1 - self.block_dim * omega_bar**2)
         rate = 4 * self.signal / np.sqrt(self.embedding_dim)
-        return np.asarray(rate * omega**2 * missing / (omega**2 + noise) ** 2)
+        return np.asarray(rate * omega_bar**2 * missing / (omega_bar**2 + noise) ** 2)
 
     @guarded
     def flow(
-        self, omega: float, mu: float, duration: float, *, times: ArrayLike | None = None
+        self, omega_bar: float, mu: float, duration: float, *, times: ArrayLike | None = None
     ) -> ReducedRun:
         """Integrate (ω̄, μ) from t = 0; `times` are the solver's own steps if left out.
 
@@ -159,13 +159,13 @@ class ReducedHead:
         ValueError, TypeError
             If ω̄ or μ is negative, or a time is out of range.
         """
-        start = [_start("omega", omega), _start("mu", mu)]
+        start = [_start("omega_bar", omega_bar), _start("mu", mu)]
         t, y, status = _integrate(lambda y: np.array(self.velocity(*y)), start, duration, times)
         return ReducedRun(t, y[0], y[1], self.loss(*y), status)
 
     @guarded
     def emergence(
-        self, omega: float, duration: float, *, times: ArrayLike | None = None
+        self, omega_bar: float, duration: float, *, times: ArrayLike | None = None
     ) -> ReducedRun:
         """Integrate the one equation of emergence from ω̄ at t = 0; μ is μ_eq(ω̄).
 
@@ -174,7 +174,7 @@ class ReducedHead:
         ValueError, TypeError
             As `flow` does.
         """
-        start = [_start("omega", omega)]
+        start = [_start("omega_bar", omega_bar)]
         t, (w,), status = _integrate(self.emergence_rate, start, duration, times)
         m = self.equilibrium(w)
         return ReducedRun(t, w, m, self.loss(w, m), status)

@@ -103,8 +103,8 @@ def _long_contexts(dim: int, factor: float, lengths: tuple[int, ...]) -> list[Ch
     for L in lengths:
         point = closed.limit_weights(dim, 1.0, L, noise=noise)
         known = (dim, 1.0, L)
-        exact.append(exact_task_loss(point.omega, point.mu, *known, noise=noise).value)
-        first.append(closed.long_context_loss(point.omega, point.mu, *known, noise=noise))
+        exact.append(exact_task_loss(point.omega_bar, point.mu, *known, noise=noise).value)
+        first.append(closed.long_context_loss(point.omega_bar, point.mu, *known, noise=noise))
         formula.append(closed.limit_loss(*known, noise=noise))
         small = np.sqrt(0.5 / dim)
         other.append(exact_task_loss(small, 0.8 / small, *known, noise=noise).value)

@@ -36,7 +36,7 @@ def exact_at_limit(
     noise = noise_of(factor, dim)
     point = closed.limit_weights(dim, 1.0, length, noise=noise)
     tested = length if test_length is None else test_length
-    return exact_task_loss(point.omega, point.mu, dim, 1.0, tested, noise=noise).value
+    return exact_task_loss(point.omega_bar, point.mu, dim, 1.0, tested, noise=noise).value
 
 
 @claim(
@@ -219,7 +219,9 @@ def _ever_longer() -> list[Check]:
     exact = [exact_at_limit(d, L, 1.0, tested) for tested in lengths]
     point = closed.limit_weights(d, 1.0, L)
     formula = [closed.generalised_loss(d, 1.0, L, tested) for tested in lengths]
-    long = [closed.long_context_loss(point.omega, point.mu, d, 1.0, tested) for tested in lengths]
+    long = [
+        closed.long_context_loss(point.omega_bar, point.mu, d, 1.0, tested) for tested in lengths
+    ]
     return [
         shrinks("d = 40, L = 400, L' → ∞", lengths, formula, exact, -1.0,
                 "all that is approximate is of order 1/L'",

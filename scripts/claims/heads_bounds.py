@@ -148,7 +148,7 @@ def _ratios(task: MultiTask, heads: int, count: int, rng: np.random.Generator) -
     omega = random_heads(task, heads, count, rng)
     if heads == 1:
         best = closed.single_head_optimum(*of_task(task), noise=task.noise)
-        near = np.repeat(np.asarray(best.omega), task.block_dims)[None]
+        near = np.repeat(np.asarray(best.omega_bar), task.block_dims)[None]
     else:
         near = built_heads(task, heads, 1e-4, rng)
     return best_losses(np.concatenate([omega, near[None]]), task) / bound(task, heads)
@@ -172,7 +172,7 @@ def _attained(tasks: list[MultiTask], rng: np.random.Generator) -> list[Check]:
         out = []
         for task in tasks:
             best = closed.single_head_optimum(*of_task(task), noise=task.noise)
-            omega = size * np.repeat(np.asarray(best.omega), task.block_dims)
+            omega = size * np.repeat(np.asarray(best.omega_bar), task.block_dims)
             out.append(float(best_losses(omega[None, None], task)[0]) / bound(task, 1))
         return out
 

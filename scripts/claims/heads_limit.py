@@ -52,7 +52,7 @@ def limit_state(system: SpectralSystem, factor: float = 1.0) -> Array:
     omega = np.zeros((model.heads, model.dimension))
     mu = np.zeros((model.heads, model.tasks))
     for i, block in enumerate(task.blocks):
-        omega[i, block] = np.asarray(point.omega)[i]
+        omega[i, block] = np.asarray(point.omega_bar)[i]
         mu[i, i] = factor * np.asarray(point.mu)[i]
     return model.balanced(omega, mu)
 
@@ -153,8 +153,8 @@ def _reached() -> list[Check]:
     own = case.own(omega)[-1], case.own(mu)[-1]
     return [
         agree("Fig. 1 at t = 60: ω̄ and μ of each task's leader",
-              [[float(point.omega)] * 3, [float(point.mu)] * 3], own, 1e-3, because,
-              scale=[[float(point.omega)], [float(point.mu)]]),
+              [[float(point.omega_bar)] * 3, [float(point.mu)] * 3], own, 1e-3, because,
+              scale=[[float(point.omega_bar)], [float(point.mu)]]),
         agree("Fig. 1: growth of 1/ω̄ off task, against 4K/√d_e", 1 / slow,
               np.diff(1 / off[late]) / spent, 5e-3,
               "relative ω̄² and residuals of the leaders, below 5e-3 from t = 30"),

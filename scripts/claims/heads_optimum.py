@@ -139,7 +139,7 @@ def _conditions(tasks: list[MultiTask], best: list[Any]) -> list[Check]:
     def slopes(factor: float) -> list[float]:
         out = []
         for task, one in zip(tasks, best, strict=True):
-            omega = np.repeat(np.asarray(one.omega), task.block_dims)[None]
+            omega = np.repeat(np.asarray(one.omega_bar), task.block_dims)[None]
             parts = heads_system(task, 1).combined_velocity(
                 omega, factor * np.asarray(one.mu)[None]
             )

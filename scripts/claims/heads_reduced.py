@@ -56,7 +56,7 @@ def reduced_equations(settings: Settings) -> Evidence:
     def draw(ax: Any) -> None:
         full = FIG3.flow(*START, 60.0, times=np.linspace(0, 60, 3001))
         w = np.linspace(1e-3, 0.33, 300)
-        style.measured(ax, full.omega, full.mu, label="flow of (ω̄, μ)")
+        style.measured(ax, full.omega_bar, full.mu, label="flow of (ω̄, μ)")
         style.predicted(ax, w, closed.equilibrium_value(w, 10, 1.0, 100), label="μ_eq(ω̄)")
         line = START[1] + 10 * np.sqrt(30) * (w - START[0])
         inside = line < 1.1 * full.mu.max()
@@ -110,7 +110,7 @@ def _other_heads(settings: Settings) -> Check:
         run = spectral_flow(system, start, 20.0, times=t, rtol=1e-9)
         omega, mu = system.model.combined(run.states)
         measured.append([omega[:, 0, 0] * np.sqrt(10), mu[:, 0, 0]])
-    predicted = np.array([reduced.omega * np.sqrt(10), reduced.mu])
+    predicted = np.array([reduced.omega_bar * np.sqrt(10), reduced.mu])
     return shrinks("leader's ω̄ and μ in the flow of all heads, against the other weights", others,
                    [predicted] * len(others), measured, 1.0,
                    "what is off task enters linearly")  # fmt: skip
@@ -124,7 +124,7 @@ def _warm_up(settings: Settings) -> list[Check]:
     left = []
     for length in lengths:
         run = two_variables(ReducedHead(10, 1.0, length, 30), *START, end)
-        left.append(closed.warmup_invariant(run.omega[-1], run.mu[-1], 10, 1.0, np.inf, 30))
+        left.append(closed.warmup_invariant(run.omega_bar[-1], run.mu[-1], 10, 1.0, np.inf, 30))
     scales = np.geomspace(0.3, 0.003, settings.choose(3, 5))
     predicted, measured = [], []
     for scale in scales:
@@ -132,8 +132,8 @@ def _warm_up(settings: Settings) -> list[Check]:
         duration = 0.5 * float(closed.blow_up_time(omega, mu, 10, 1.0, 30))
         run = two_variables(ReducedHead(10, 1.0, 10**12, 30), omega, mu, duration)
         course = closed.warmup_time_course(run.t, omega, mu, 10, 1.0, 30)
-        predicted.append(np.concatenate([course.omega * 50, course.mu]))
-        measured.append(np.concatenate([run.omega * 50, run.mu]))
+        predicted.append(np.concatenate([course.omega_bar * 50, course.mu]))
+        measured.append(np.concatenate([run.omega_bar * 50, run.mu]))
     return [
         shrinks("μ − d_i√d_e ω̄ after nine tenths of the time to blow-up", lengths,
                 [kept] * len(lengths), left, -1.0, "its rate is of order 1/L, exactly", slack=0.1),
@@ -151,8 +151,8 @@ def _emergence(settings: Settings) -> Check:
         duration = 20.0 * np.sqrt(width / 30)
         full = two_variables(head, 0.05, float(head.equilibrium(0.05)), duration)
         slow = head.emergence(0.05, duration, times=full.t)
-        predicted.append([slow.omega * np.sqrt(10), slow.mu])
-        measured.append([full.omega * np.sqrt(10), full.mu])
+        predicted.append([slow.omega_bar * np.sqrt(10), slow.mu])
+        measured.append([full.omega_bar * np.sqrt(10), full.mu])
     return shrinks("ω̄ and μ of emergence, against d_e", widths, predicted, measured, -0.5,
                    "μ lags by the ratio of the rates, of order 1/(d_i √d_e)",
                    slack=0.1)  # fmt: skip
@@ -166,7 +166,7 @@ def _order_of_phases() -> Check:
         phase = np.asarray(closed.training_phase(omega, mu, 10, 1.0, 100))
         return [int(p) for p in phase[np.flatnonzero(np.diff(phase, prepend=-1))]]
 
-    risen = crossing_times(run.t, -run.omega, [-0.5 / np.sqrt(10)])[0]
+    risen = crossing_times(run.t, -run.omega_bar, [-0.5 / np.sqrt(10)])[0]
     late = run.t > 2 * risen
-    return same("Fig. 3: phases in the order visited", [0, 1, 2], visited(run.omega, run.mu),
-                control=lambda: visited(run.omega[late], run.mu[late]))  # fmt: skip
+    return same("Fig. 3: phases in the order visited", [0, 1, 2], visited(run.omega_bar, run.mu),
+                control=lambda: visited(run.omega_bar[late], run.mu[late]))  # fmt: skip

@@ -57,7 +57,7 @@ def exact_flow_risk(dim: int, gamma: float, snr: float = 1.0) -> float:
     """True loss, at finite (d, L), of a task's head at the limit point."""
     noise, length = float(np.sqrt(1 / snr)), round(dim / gamma)
     at = closed.limit_weights(dim, 1 / dim, length, noise=noise)
-    mu, omega = float(at.mu), float(at.omega)
+    mu, omega = float(at.mu), float(at.omega_bar)
     return exact_task_loss(omega, mu, dim, 1 / dim, length, noise=noise).value
 
 

@@ -59,7 +59,7 @@ def compute_sizes(settings: Settings) -> Sizes:
         lengths,
         np.array([[exact_at_limit(d, int(L)) for L in lengths] for d in DIMS]),
         np.array([closed.limit_loss(*k) for k in known]),
-        np.array([closed.long_context_loss(p.omega, p.mu, *k)
+        np.array([closed.long_context_loss(p.omega_bar, p.mu, *k)
                   for p, k in zip(points, known, strict=True)]),
         dims,
         np.array([[_over(int(d), round(d / ratio)) for d in dims] for ratio in RATIOS]),

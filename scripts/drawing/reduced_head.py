@@ -48,23 +48,23 @@ def compute(settings: Settings) -> Reduced:
     head = ReducedHead(BLOCK, 1.0, LENGTH, EMBEDDING)
     t = np.linspace(0, END, 1201)
     flow = head.flow(*START, END, times=t)
-    behind = (flow.mu < head.equilibrium(flow.omega)) | (t < 0.5)
+    behind = (flow.mu < head.equilibrium(flow.omega_bar)) | (t < 0.5)
     meets = int(np.argmin(behind))
-    emergence = head.emergence(float(flow.omega[meets]), END - t[meets])
+    emergence = head.emergence(float(flow.omega_bar[meets]), END - t[meets])
     blow_up = float(closed.blow_up_time(*START, BLOCK, 1.0, EMBEDDING))
     early = np.linspace(0, 0.93 * blow_up, 300)
     warm = closed.warmup_time_course(early, *START, BLOCK, 1.0, EMBEDDING)
     moved = {}
     for power in (2, 4) if settings.quick else (2, 3, 4, 5):
         part = ReducedHead(BLOCK, 1.0, 10**power, EMBEDDING).flow(*START, 0.95 * blow_up)
-        kept = closed.warmup_invariant(part.omega, part.mu, BLOCK, 1.0, np.inf, EMBEDDING)
+        kept = closed.warmup_invariant(part.omega_bar, part.mu, BLOCK, 1.0, np.inf, EMBEDDING)
         moved[10**power] = part.t / blow_up, np.abs(kept / kept[0] - 1)
     limit = closed.limit_weights(BLOCK, 1.0, LENGTH)
     return Reduced(
-        flow, (early, warm.omega, warm.mu), (t[meets] + emergence.t, emergence),
-        (flow.omega, head.velocity(flow.omega, flow.mu)[0],
-         closed.emergence_velocity(flow.omega, BLOCK, 1.0, LENGTH, EMBEDDING)),
-        (float(limit.omega), float(limit.mu)), moved,
+        flow, (early, warm.omega_bar, warm.mu), (t[meets] + emergence.t, emergence),
+        (flow.omega_bar, head.velocity(flow.omega_bar, flow.mu)[0],
+         closed.emergence_velocity(flow.omega_bar, BLOCK, 1.0, LENGTH, EMBEDDING)),
+        (float(limit.omega_bar), float(limit.mu)), moved,
     )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def draw(result: Reduced) -> Figure:
 def _course(ax: Axes, result: Reduced, which: int) -> None:
     """One of ω̄ (0) and μ (1) over time: the flow, warm-up and emergence, and the limit."""
     t, run = result.emergence
-    curves = ((result.flow.omega, run.omega), (result.flow.mu, run.mu))[which]
+    curves = ((result.flow.omega_bar, run.omega_bar), (result.flow.mu, run.mu))[which]
     style.measured(ax, result.flow.t, curves[0], label="flow of (ω̄, μ)")
     top = 1.15 * float(max(curve.max() for curve in curves))
     shown = result.warm[1 + which] < top
@@ -116,13 +116,13 @@ def _course(ax: Axes, result: Reduced, which: int) -> None:
 def table(result: Reduced) -> Iterator[Row]:
     """Every curve."""
     t, run = result.emergence
-    for j, name in enumerate(("omega", "mu")):
+    for j, name in enumerate(("omega_bar", "mu")):
         names = Names(CLOCK, name)
         flow, slow = (getattr(part, name) for part in (result.flow, run))
         yield from rows(name, "two variables", "measured", result.flow.t, flow, names)
         yield from rows(name, "warm-up", "predicted", result.warm[0], result.warm[1 + j], names)
         yield from rows(name, "emergence", "predicted", t, slow, names)
-    names = Names("omega", "omega_rate")
+    names = Names("omega_bar", "omega_bar_rate")
     yield from rows("speed", "two variables", "measured", *result.speed[:2], names)
     yield from rows("speed", "emergence", "predicted", result.speed[0], result.speed[2], names)
     for length, (share, change) in result.moved.items():

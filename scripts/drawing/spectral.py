@@ -61,7 +61,7 @@ def compute_heads(settings: Settings) -> Heads:
     return Heads(
         task, PAPER_TAU * run.time, system.model.block_means(weights), mu, run.loss,
         Allocation(system, tuple(range(task.outputs)), flow),
-        (float(point.omega), float(point.mu), float(loss)),
+        (float(point.omega_bar), float(point.mu), float(loss)),
     )  # fmt: skip
 
 

@@ -189,7 +189,7 @@ def test_no_two_arguments_share_a_symbol(name):
 
 
 def test_results_keep_their_form():
-    assert symbolic(softmax.limit_weights)._fields == ("omega", "mu")
+    assert symbolic(softmax.limit_weights)._fields == ("omega_bar", "mu")
     assert symbolic(analytic.mode_growth, dimension=3).shape == (3, 1)
     assert symbolic(analytic.optimal_weights).shape == (2, 2)
     assert symbolic(analytic.learning_time, growth=2, initial_value=1) == symbols.tau / 2

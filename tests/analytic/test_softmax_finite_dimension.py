@@ -132,7 +132,7 @@ def test_correction_and_optimum_agree_with_the_loss_at_large_length():
     # At the read-out 1/ω̄ the loss has no term but that of order 1/L.
     np.testing.assert_allclose(at_best, closed, rtol=100 * EPS)
     point = softmax.limit_weights(DIMS, SIGNAL, length, **keywords)
-    ratio = softmax.long_context_loss(point.omega, point.mu, DIMS, SIGNAL, length, **keywords)
+    ratio = softmax.long_context_loss(point.omega_bar, point.mu, DIMS, SIGNAL, length, **keywords)
     ratio = ratio / softmax.task_limit_losses(DIMS, SIGNAL, length, **keywords)
     correction = softmax.dimension_correction(DIMS, SIGNAL, **keywords)
     # Next order: some multiple of c = φd/L.

@@ -97,7 +97,7 @@ def test_leading_dimensions_of_weights_are_not_heads():
 # Floats whose sums, products and quotients here are exact, so that only roots and exponentials
 # round: one mpmath number among the arguments has them taken with its digits.
 ONE_TASK = {"block_dims": 2.0, "signal": 0.5, "context_length": 4.0, "noise": 1.0}
-STATE = ONE_TASK | {"omega": 0.5, "mu": 0.75}
+STATE = ONE_TASK | {"omega_bar": 0.5, "mu": 0.75}
 EXACT = [
     (softmax.limit_weights, ONE_TASK),
     (softmax.task_limit_losses, ONE_TASK),

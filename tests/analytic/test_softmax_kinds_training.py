@@ -17,18 +17,21 @@ DIGITS = mpmath.mpf(10) ** -45
 # Floats whose sums, products and quotients in these forms are exact, so that only roots and
 # exponentials round: with one mpmath number among the arguments these are taken with its digits.
 TASK = {"block_dims": 2.0, "signal": 0.5, "context_length": 4.0, "noise": 1.0}
-START = {"initial_omega": 0.0625, "initial_mu": 0.5, "embedding_dim": 8.0}
+START = {"initial_omega_bar": 0.0625, "initial_mu": 0.5, "embedding_dim": 8.0}
 BARE = START | {"block_dims": 2.0, "signal": 0.5}
 FORMS = [
-    (softmax.equilibrium_value, TASK | {"omega": 0.5}),
-    (softmax.emergence_velocity, TASK | {"omega": 0.5, "embedding_dim": 8.0}),
+    (softmax.equilibrium_value, TASK | {"omega_bar": 0.5}),
+    (softmax.emergence_velocity, TASK | {"omega_bar": 0.5, "embedding_dim": 8.0}),
     (softmax.convergence_rate, TASK | {"embedding_dim": 16.0}),
-    (softmax.warmup_invariant, TASK | {"omega": 0.5, "mu": 0.75, "embedding_dim": 8.0}),
+    (softmax.warmup_invariant, TASK | {"omega_bar": 0.5, "mu": 0.75, "embedding_dim": 8.0}),
     (softmax.warmup_time_course, BARE | {"t": 0.125}),
-    (softmax.warmup_time, BARE | {"omega": 0.5}),
+    (softmax.warmup_time, BARE | {"omega_bar": 0.5}),
     (softmax.blow_up_time, BARE),
     (softmax.warmup_end, TASK | START | {"share": 0.5}),
-    (softmax.warmup_end, TASK | START | {"share": 0.5, "initial_mu": 0.25, "initial_omega": 0.25}),
+    (
+        softmax.warmup_end,
+        TASK | START | {"share": 0.5, "initial_mu": 0.25, "initial_omega_bar": 0.25},
+    ),
     (softmax.long_context_loss, TASK | {"omega_bar": 0.25, "mu": 0.75}),
     (softmax.long_context_squared_norm, {key: TASK[key] for key in TASK if key[0] != "c"}),
     (softmax.long_context_optimum_loss, TASK),

@@ -79,13 +79,13 @@ def test_single_head_sums_to_one_in_fifty_digits(fifty_digits):
     lam = [mpmath.mpf(3) / 7, mpmath.mpf(2), mpmath.mpf(1) / 9]
     best = softmax.single_head_optimum([3, 5, 8], lam, 60, noise=mpmath.mpf(1) / 3)
     assert abs(sum(best.squared_weights) - 1) < mpmath.mpf(10) ** -48
-    assert abs(sum(np.array([3, 5, 8]) * best.omega**2) - 1) < mpmath.mpf(10) ** -48
+    assert abs(sum(np.array([3, 5, 8]) * best.omega_bar**2) - 1) < mpmath.mpf(10) ** -48
 
 
 def test_limit_is_a_fixed_point_and_off_task_read_outs_feel_the_escape_rate():
     keywords = {"noise": NOISE}
     point = softmax.limit_weights(DIMS, SIGNAL, 50, **keywords)
-    omega, mu = placed(point.omega, point.mu, DIMS)
+    omega, mu = placed(point.omega_bar, point.mu, DIMS)
     arrays = (omega, mu, DIMS, SIGNAL, 50)
     loss = softmax.spectral_loss(*arrays, **keywords)
     assert math.isclose(loss, softmax.limit_loss(DIMS, SIGNAL, 50, **keywords), rel_tol=30 * EPS)
@@ -103,7 +103,7 @@ def test_limit_is_a_fixed_point_and_off_task_read_outs_feel_the_escape_rate():
 def test_single_head_optimum_is_a_fixed_point_of_the_spectral_loss():
     best = softmax.single_head_optimum(DIMS, SIGNAL, 400, noise=NOISE)
     assert np.all(best.squared_weights > 0)
-    omega = np.repeat(best.omega, DIMS)[None]
+    omega = np.repeat(best.omega_bar, DIMS)[None]
     arrays = (omega, best.mu[None], DIMS, SIGNAL, 400)
     assert math.isclose(softmax.spectral_loss(*arrays, noise=NOISE), best.loss, rel_tol=30 * EPS)
     d_omega, d_mu = softmax.spectral_gradient(*arrays, noise=NOISE)
@@ -118,7 +118,7 @@ def test_allocated_heads_have_the_spectral_loss_of_their_weights():
     for head, group in enumerate(groups):
         best = softmax.single_head_optimum(dims[group], np.array(SIGNAL)[group], 90, noise=NOISE)
         for i, task in enumerate(group):
-            omega[head, owner == task] = best.omega[i]
+            omega[head, owner == task] = best.omega_bar[i]
             mu[head, task] = best.mu[i]
     closed = softmax.allocated_loss([5, 1, 5], DIMS, SIGNAL, 90, noise=NOISE)
     got = softmax.spectral_loss(omega, mu, DIMS, SIGNAL, 90, noise=NOISE)
@@ -129,7 +129,7 @@ def test_figure_1_of_the_paper():
     # d = 30, I = H = 3, λ = 1, σ = 0, L = 100: c = 1/10, by hand.
     dims = [10, 10, 10]
     point = softmax.limit_weights(dims, 1.0, 100)
-    np.testing.assert_allclose(point.omega, 10**-0.5, rtol=4 * EPS)
+    np.testing.assert_allclose(point.omega_bar, 10**-0.5, rtol=4 * EPS)
     np.testing.assert_allclose(point.mu, math.sqrt(10) / (1 + math.e / 10), rtol=4 * EPS)
     each = 10 * (math.e / 10) / (1 + math.e / 10)
     np.testing.assert_allclose(softmax.task_limit_losses(dims, 1.0, 100), each, rtol=4 * EPS)
@@ -246,7 +246,7 @@ def test_weights_at_the_limit_have_one_shape():
             omega, mu = softmax.limit_weights(*arguments, noise=0.5)
             assert omega.shape == mu.shape
             np.testing.assert_array_equal(omega, np.broadcast_to(dims**-0.5, mu.shape))
-    assert softmax.limit_weights(4.0, 1.0, lengths).omega.shape == lengths.shape
+    assert softmax.limit_weights(4.0, 1.0, lengths).omega_bar.shape == lengths.shape
 
 
 def test_batches_of_tasks_are_their_slices():

@@ -33,7 +33,7 @@ def test_a_run_passes_through_the_phases_to_the_limit():
     point = softmax.limit_weights(10, 1.0, 100)
     # What is left decays at about the convergence rate, from order 1 at the start.
     left = math.exp(-0.5 * softmax.convergence_rate(10, 1.0, 100, 30) * times[-1])
-    assert abs(omega[-1] / point.omega - 1) < left
+    assert abs(omega[-1] / point.omega_bar - 1) < left
     assert abs(mu[-1] / point.mu - 1) < left
 
 
@@ -64,6 +64,6 @@ def test_warm_up_runs_early_by_the_share_it_neglects():
     for share in (0.2, 0.1, 0.05):
         end = softmax.warmup_end(start, 0.15, *world, width, share=share)
         late = np.interp(share, slow, times) - end.time
-        least = math.sqrt(width) * (end.omega - start) / 4
+        least = math.sqrt(width) * (end.omega_bar - start) / 4
         # Linear interpolation between steps of 0.0025 misses by step²/8 times the growth rate.
         assert least - 1e-5 < late < least / (1 - share) + 1e-5

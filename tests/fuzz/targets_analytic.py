@@ -135,7 +135,7 @@ def _without(arguments: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _warm(**more: Any) -> dict[str, Any]:
-    return {"initial_omega": 0.01, "initial_mu": 1.0, "block_dims": 10, "signal": 1.0,
+    return {"initial_omega_bar": 0.01, "initial_mu": 1.0, "block_dims": 10, "signal": 1.0,
             "embedding_dim": 30, **more}  # fmt: skip
 
 
@@ -157,22 +157,22 @@ SOFTMAX: dict[str, Any] = {
     "dimension_correction": lambda: _without(_tasks(), "context_length"),
     "dimension_coefficient": lambda: _tasks(test_length=30),
     "balanced_velocity": lambda: _tasks(
-        omega=np.array([0.1, 0.2]), mu=np.array([1.0, 2.0]), embedding_dim=5
+        omega_bar=np.array([0.1, 0.2]), mu=np.array([1.0, 2.0]), embedding_dim=5
     ),
     "warmup_invariant": lambda: {
-        "omega": 0.1, "mu": 1.0, "block_dims": np.array([3, 4]), "signal": 1.0,
+        "omega_bar": 0.1, "mu": 1.0, "block_dims": np.array([3, 4]), "signal": 1.0,
         "context_length": 20, "embedding_dim": 5, "noise": 0.1,
     },
     "warmup_time_course": lambda: _warm(t=np.array([0.0, 0.1])),
-    "warmup_time": lambda: _warm(omega=np.array([0.02, 0.03])),
+    "warmup_time": lambda: _warm(omega_bar=np.array([0.02, 0.03])),
     "blow_up_time": _warm,
-    "neglected_share": lambda: _tasks(omega=np.array([0.1, 0.2]), mu=np.array([1.0, 2.0])),
+    "neglected_share": lambda: _tasks(omega_bar=np.array([0.1, 0.2]), mu=np.array([1.0, 2.0])),
     "warmup_end": lambda: _warm(context_length=100, noise=0.1, share=0.7),
-    "equilibrium_value": lambda: _tasks(omega=np.array([0.1, 0.2])),
-    "emergence_velocity": lambda: _tasks(omega=np.array([0.1, 0.2]), embedding_dim=5),
+    "equilibrium_value": lambda: _tasks(omega_bar=np.array([0.1, 0.2])),
+    "emergence_velocity": lambda: _tasks(omega_bar=np.array([0.1, 0.2]), embedding_dim=5),
     "convergence_rate": lambda: _tasks(embedding_dim=5),
     "training_phase": lambda: _tasks(
-        omega=np.array([0.1, 0.2]), mu=np.array([1.0, 2.0]), share=0.5, closeness=0.1
+        omega_bar=np.array([0.1, 0.2]), mu=np.array([1.0, 2.0]), share=0.5, closeness=0.1
     ),
     "water_filling": lambda: _tasks(budget=1.0, cap=0.8),
     "allocation_loss": lambda: _tasks(allocation=np.array([0.1, 0.2])),

@@ -22,7 +22,7 @@ def test_reduced_flow_is_the_flow_of_one_head():
     run = head.flow(0.05, 0.7, 30.0, times=t)
     omega, mu = system.model.combined(full.states)
     # rtol 1e-10 over a growth from 0.05 to 0.5, with room for some hundred steps.
-    assert np.abs(omega[:, 0, 2] - run.omega).max() < 1e-6
+    assert np.abs(omega[:, 0, 2] - run.omega_bar).max() < 1e-6
     assert np.abs(mu[:, 0, 0] - run.mu).max() < 1e-6
     assert np.abs(full.loss - run.loss).max() < 1e-6
 
@@ -34,7 +34,7 @@ def test_emergence_is_the_velocity_on_the_slow_manifold():
     assert np.abs(d_mu).max() < 100 * EPS
     run = head.emergence(0.05, 500.0)
     assert run.status == "finished"
-    assert run.omega[-1] == pytest.approx(0.5, abs=1e-8)
+    assert run.omega_bar[-1] == pytest.approx(0.5, abs=1e-8)
 
 
 def test_the_loss_is_the_formula_for_numbers_and_arrays():
@@ -54,7 +54,7 @@ def test_a_run_tells_how_it_went_and_draws_itself(emerges):
     run = (head.emergence(0.05, 4.0, times=times) if emerges
            else head.flow(0.05, 0.7, 4.0, times=times))  # fmt: skip
     assert run.t.tolist() == times
-    assert_same(run.loss, head.loss(run.omega, run.mu))
+    assert_same(run.loss, head.loss(run.omega_bar, run.mu))
     assert repr(run) == (
         f"ReducedRun(finished, t=0…4, 4 points, loss {run.loss[0]:.6g} → {run.loss[-1]:.6g})"
     )
@@ -91,7 +91,7 @@ def test_a_flow_that_the_solver_gives_up_says_so(monkeypatch):
     [
         (lambda: ReducedHead(0, 1.0, 1, 1), "block_dim must be >= 1"),
         (lambda: ReducedHead(1, 0.0, 1, 1), "signal must be > 0"),
-        (lambda: ReducedHead(1, 1.0, 1, 1).flow(-0.1, 1, 1), "omega must be >= 0"),
+        (lambda: ReducedHead(1, 1.0, 1, 1).flow(-0.1, 1, 1), "omega_bar must be >= 0"),
         (lambda: ReducedHead(1, 1.0, 1, 1, noise=-0.1), "noise must be >= 0"),
         (lambda: ReducedHead(1, 1.0, 1, 1).flow(0.1, -1, 1), "mu must be >= 0"),
         (lambda: ReducedHead(1, 1.0, 1, 1).flow(0.1, 1e6 + 0.5, 1), r"mu must be <= 1e\+06"),
@@ -100,9 +100,12 @@ def test_a_flow_that_the_solver_gives_up_says_so(monkeypatch):
         (lambda: ReducedHead(1, 1.0, 1, 1).flow(0.1, 1, 1, times=[0, 0.5, 2]), "within"),
         (lambda: ReducedHead(1, 1.0, 1, 1).flow(0.1, 1, 1, times=[-0.1, 1]), "times must increase"),
         (lambda: ReducedHead(1, 1.0, 1, 1).flow(0.1, 1, 1, times=[0, 0]), "times must increase"),
-        (lambda: ReducedHead(1, 1.0, 1, 1).emergence(-0.1, 1), "omega must be >= 0"),
+        (lambda: ReducedHead(1, 1.0, 1, 1).emergence(-0.1, 1), "omega_bar must be >= 0"),
         (lambda: ReducedHead(1, 1.0, 1, 1).loss([0.1, 0.2], [1, 2, 3]), "must have one shape"),
-        (lambda: ReducedHead(1, 1.0, 1, 1).spread(np.zeros((1,) * 9)), "omega must have 0 or 1"),
+        (
+            lambda: ReducedHead(1, 1.0, 1, 1).spread(np.zeros((1,) * 9)),
+            "omega_bar must have 0 or 1",
+        ),
     ],
 )
 def test_bad_input_is_refused_by_name(build, message):

@@ -289,7 +289,10 @@ def test_imbalance_keeps_omega_and_mu_and_moves_the_invariant():
             "different heads below 2",
         ),
         (lambda: SpectralAttention((2,), 2, 1).leading_weights(0.1, -0.1, 1), "other must be >= 0"),
-        (lambda: SpectralAttention((2,), 2, 1).leading_weights(-0.1, 0, 1), "omega must be >= 0"),
+        (
+            lambda: SpectralAttention((2,), 2, 1).leading_weights(-0.1, 0, 1),
+            "omega_bar must be >= 0",
+        ),
         (lambda: SpectralAttention((2,), 1, 1).balanced([[1.0]], [[1.0]]), "omega must have"),
         (
             lambda: SpectralSystem(SpectralAttention((2,), 1, 1), MultiTask((3,), 1.0, 4)),

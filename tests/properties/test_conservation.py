@@ -192,9 +192,9 @@ def test_the_warm_up_conserves_its_invariant(omega, mu, d, lam, width, part, len
     end = softmax.blow_up_time(*start, d, lam, width)
     course = softmax.warmup_time_course(part * end, *start, d, lam, width)
     before = softmax.warmup_invariant(*start, d, 1.0, np.inf, width)
-    after = softmax.warmup_invariant(course.omega, course.mu, d, 1.0, np.inf, width)
+    after = softmax.warmup_invariant(course.omega_bar, course.mu, d, 1.0, np.inf, width)
     # μ − κω̄ is a difference of what has grown by 1/(1 − t/t_end) <= 10.
-    assert abs(after - before) <= 200 * EPS * (course.mu + d * width**0.5 * course.omega) * 10
+    assert abs(after - before) <= 200 * EPS * (course.mu + d * width**0.5 * course.omega_bar) * 10
     # At finite L along dω̄/dt = 4λμω̄/√d_e, dμ/dt = 4λdμ(ω̄ − φμ/L): by complex step of its log.
     phi, kappa = 1 + noise**2 / (lam * d), d * width**0.5
     power = kappa * phi / length

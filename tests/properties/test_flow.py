@@ -146,7 +146,7 @@ def test_the_warm_up_is_a_semigroup_and_its_times_invert_it(omega, mu, d, lam, w
     assert_each(np.array(last), np.array(whole), roundings)
     left = softmax.blow_up_time(*middle, *rest)
     assert abs(left - (end - share_ * t)) <= roundings * EPS * end
-    back = softmax.warmup_time(whole.omega, *start, *rest)
+    back = softmax.warmup_time(whole.omega_bar, *start, *rest)
     assert abs(back - t) <= roundings * EPS * end
 
 

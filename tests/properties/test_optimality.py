@@ -98,7 +98,7 @@ def one_head(draw):
     dims, signal, length, noise = draw(strategies.multi_task_parameters(max_dimension=4))
     heads = draw(strategies.softmax_heads(dims, heads=1))
     if draw(st.booleans()):
-        best = softmax.single_head_optimum(dims, signal, length, noise=noise).omega
+        best = softmax.single_head_optimum(dims, signal, length, noise=noise).omega_bar
         heads = np.repeat(best, dims)[None] * draw(st.floats(0.8, 1.2)), heads[1]
     return heads, dims, signal, length, noise
 
@@ -187,19 +187,19 @@ def test_equiangular_allocation_stays_below_its_supremum(count, a, position):
 def test_long_context_optimum_and_equilibrium_are_minima(d, lam, length, noise, factor):
     """At fixed ω̄ the read-out μ_eq is the best of `spectral_loss`; in ω̄ the limit is, balanced."""
     best = softmax.limit_weights(d, lam, length, noise=noise)
-    value = softmax.equilibrium_value(best.omega, d, lam, length, noise=noise)
+    value = softmax.equilibrium_value(best.omega_bar, d, lam, length, noise=noise)
     assert math.isclose(value, best.mu, rel_tol=60 * EPS)
 
     def loss(omega, mu):
         weights = np.full((1, d), omega), np.array([[mu]])
         return float(softmax.spectral_loss(*weights, d, lam, length, noise=noise))
 
-    least = loss(best.omega, best.mu)
+    least = loss(best.omega_bar, best.mu)
     wanted = softmax.limit_loss(d, lam, length, noise=noise)
     # 1 − A cancels: its square has the rounding of d terms of order 1.
     assert abs(least - wanted) <= 100 * EPS * (wanted + lam * d)
     slack = 100 * EPS * lam * d
-    omega = best.omega * factor
+    omega = best.omega_bar * factor
     read_out = softmax.equilibrium_value(omega, d, lam, length, noise=noise)
     assert loss(omega, read_out) >= least - slack
     assert loss(omega, read_out) <= loss(omega, 1.1 * read_out) + slack

@@ -147,7 +147,7 @@ DIMENSIONLESS = [
     softmax.optimality_factor,
     *ALLOCATIONS,
     lambda d, s, L, *, noise: softmax.separation([0] * len(d), d, s, L, noise=noise),
-    lambda d, s, L, *, noise: np.sqrt(d) * softmax.limit_weights(d, s, L, noise=noise).omega,
+    lambda d, s, L, *, noise: np.sqrt(d) * softmax.limit_weights(d, s, L, noise=noise).omega_bar,
     lambda d, s, L, *, noise: softmax.limit_weights(d, s, L, noise=noise).mu / np.sqrt(d),
     lambda d, s, L, *, noise: np.sqrt(d) * softmax.limit_escape_rate(d, s, L, noise=noise),
 ]

@@ -81,7 +81,7 @@ def test_a_softmax_record_is_the_spectral_flow_beside_the_exact_losses():
     assert record.number("limit_loss") == pytest.approx(float(limit), rel=1e-14)
     point = closed.limit_weights(sizes, signal, 100, noise=0.5)
     task = numerics.MultiTask((10, 10), signal, 100, noise=0.5)
-    exact = numerics.exact_loss(point.omega, point.mu, task)
+    exact = numerics.exact_loss(point.omega_bar, point.mu, task)
     # Both by quadrature to 1e-9; distinct heads add nothing to a task they do not serve.
     assert record.number("exact_loss") == pytest.approx(exact.value, rel=1e-8)
     assert record.number("optimum_loss") < record.number("exact_loss")
