@@ -36,7 +36,6 @@ from .in_context import (
     predict,
     principal_component_prediction,
 )
-from .loss import minimum_loss, optimal_weights, population_loss
 from .low_rank import low_rank_velocity
 from .merged import (
     aligned_velocity,
@@ -54,6 +53,7 @@ from .moments import (
     token_second_moment,
 )
 from .path import saddle_path
+from .population import minimum_loss, optimal_weights, population_loss
 from .scalar_flow import learning_time, time_to_reach, value_velocity
 from .separate import (
     mode_coefficients,

@@ -83,7 +83,7 @@ class Spectrum(NamedTuple):
 
 def signal(eigenvalues: Number, task_eigenvalues: Number) -> tuple[Number, Number]:
     """Return validated ``(λ, λω)``."""
-    lam = _check.positive("eigenvalues", _check.vector("eigenvalues", eigenvalues))
+    lam = _positive_eigenvalues(eigenvalues)
     omega = _check.non_negative("task_eigenvalues", task_eigenvalues)
     _require_modes(omega, lam.shape[-1])
     lam, omega = harmonise(lam, omega)
@@ -97,7 +97,7 @@ def spectrum(
     noise: Number,
 ) -> Spectrum:
     """Validate the four arguments of every spectral closed form and combine them."""
-    lam = _check.positive("eigenvalues", _check.vector("eigenvalues", eigenvalues))
+    lam = _positive_eigenvalues(eigenvalues)
     omega = _check.non_negative("task_eigenvalues", task_eigenvalues)
     _require_modes(omega, lam.shape[-1])
     length = _check.context_length(context_length)
@@ -107,6 +107,16 @@ def spectrum(
     trace = total(own, keepdims=True)
     excess = over_length(own + trace + column(sigma) ** 2, column(length))
     return Spectrum(lam, own, excess)
+
+
+def _positive_eigenvalues(value: Number) -> Number:
+    lam = _check.vector("eigenvalues", value)
+    try:
+        return _check.positive("eigenvalues", lam)
+    except ValueError as error:
+        if lam.shape[-2:] != (lam.shape[-1],) * 2:
+            raise
+        raise ValueError(f"{error}; of a matrix Λ these are numpy.linalg.eigvalsh(Λ)") from None
 
 
 def _require_modes(omega: Number, size: int) -> None:

@@ -29,7 +29,8 @@ class Convention:
     loss_factor
         ℓ > 0: 1 for a mean square error, ½ for half of it.
     context_scale
-        c > 0: N if they leave out the 1/N of the attention, 1 if they keep it.
+        c > 0: N if they leave out the 1/N of the attention, 1 if they keep it, 1/√D if they divide
+        by that too; N/(N + 1) for a mean that counts the query.
     factors
         p: 2 for merged, 3 for separate key and query.
     tau

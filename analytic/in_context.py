@@ -14,8 +14,8 @@ from ._generic import Number, harmonise, total
 from ._guard import guarded
 from .fixed_points import fixed_point_coefficients
 from .general import general_modes
-from .loss import optimal_weights
 from .moments import feature_second_moment
+from .population import optimal_weights
 from .separate import visit_order
 
 

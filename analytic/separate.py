@@ -53,7 +53,7 @@ def mode_curvature(
     Parameters
     ----------
     eigenvalues
-        λ (..., D) > 0, eigenvalues of Λ.
+        λ (..., D) > 0; of a matrix Λ: ``numpy.linalg.eigvalsh(Λ)``. Two axes are many spectra.
     context_length
         N >= 1, number of context pairs, broadcasting against the batch dimensions; inf is allowed.
     task_eigenvalues

@@ -60,7 +60,7 @@ def best_squared_norm() -> tuple[sp.Expr, sp.Expr]:
 
 
 def stationary_allocation() -> sp.Expr:
-    """Return ν at which −∂/∂ν of λdc/(c + ν) equals the multiplier θ."""
+    """Return water-filling: ν at which −∂/∂ν of λdc/(c + ν) equals the multiplier θ."""
     loss = energy * c / (c + nu)
     roots = sp.solve(sp.Eq(-sp.diff(loss, nu), theta), nu)
     return next(root for root in roots if not root.could_extract_minus_sign())

@@ -31,7 +31,7 @@ PYTEST_INTERRUPTED = 2  # pytest.ExitCode.INTERRUPTED
 PAGE = ROOT / "docs" / "mutation.md"
 EPILOG = """examples:
   python tests/mutation/run.py                            every module; goes on where it stopped
-  python tests/mutation/run.py analytic/loss.py --list-survivors
+  python tests/mutation/run.py analytic/path.py --list-survivors
   python tests/mutation/run.py --write                    and write docs/mutation.md"""
 
 

@@ -40,8 +40,8 @@ def _under(folder: str, names: str) -> tuple[str, ...]:
 
 _ANALYTIC = _under(
     "analytic",
-    "_generic _matrix _spectrum conventions fixed_points general in_context loss low_rank merged "
-    "moments path scalar_flow separate stability",
+    "_generic _matrix _spectrum conventions fixed_points general in_context low_rank merged "
+    "moments path population scalar_flow separate stability",
 )
 _SOFTMAX_FORMS = _under(
     "analytic/softmax",
