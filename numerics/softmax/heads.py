@@ -114,6 +114,10 @@ def optimal_heads(
     ValueError, TypeError
         For a size below 1 or what `MultiTask` refuses.
 
+    Notes
+    -----
+    A search is local; at L beyond 10⁹ d it may stop short of a minimum at ω → 0.
+
     Examples
     --------
     One head shares ‖ω‖² = 1 among its tasks; two tasks alike get half of it each. Two heads
@@ -147,7 +151,7 @@ def optimal_heads(
         scale=scale,
         direction=np.pad(U, ((0, heads - problem.heads), (0, 0))),
         gradient_norm=norm,
-        losses=np.sort([float(result.fun) for result in found]),
+        losses=np.sort([problem.objective(result.x)[0] for result in found]),
         status="converged" if best.success else str(best.message),
         _problem=problem,
     )
@@ -161,7 +165,6 @@ class _Problem:
         self.signal = np.asarray(task.signal)
         sizes = np.array(task.block_dims)
         self.noise = sizes * np.asarray(task.noise_factor) / task.context_length
-        self.energy = float(self.signal @ sizes)
         # Q of the QR factors of (1, e_1, …, e_H): its first column is ±1/√H.
         columns = np.column_stack([np.ones(heads), np.eye(heads)])
         self.basis = np.linalg.qr(columns)[0]
@@ -179,8 +182,10 @@ class _Problem:
             self.task.block_dims, axis=1
         )
         scale = np.sqrt(self.heads) * generator.uniform(0.3, 1.5)
+        # The least ℓ of heads to spare: tolerances count in it, whatever L is.
+        unit = np.sum(self.signal * self.task.block_dims * self.noise / (1 + self.noise))
         return minimize(
-            self.objective,
+            lambda x: tuple(part / unit for part in self.objective(x)),
             np.append(scale, start.ravel()),
             jac=True,
             method="L-BFGS-B",
@@ -205,16 +210,18 @@ class _Problem:
 
     def _solve(self, u: Array, kernel: Array) -> tuple[float, Array]:
         """ℓ and m (H, I) at u = S QᵀU and the kernel in the same basis."""
-        m, loss = np.empty((self.heads, len(self.signal))), self.energy
+        m, loss = np.empty((self.heads, len(self.signal))), 0.0
         for i, block in enumerate(self.task.blocks):
             part = u[:, block]
             total = part.sum(axis=1)
             matrix = part @ part.T + self.noise[i] * kernel
-            # Idle heads can make it singular to rounding, which would pass for a gain. With a
-            # ridge above the rounding of its entries ℓ stays above its least value.
+            # Idle heads can make it singular: a ridge above the rounding of its entries.
             matrix += self.heads * np.spacing(np.trace(matrix)) * np.eye(self.heads)
             m[:, i] = np.linalg.solve(matrix, total)
-            loss -= float(self.signal[i] * (total @ m[:, i]))
+            # A sum of squares: never below the least ℓ, and of all its digits at any L.
+            left = 1 - m[:, i] @ part
+            square = left @ left + self.noise[i] * (m[:, i] @ kernel @ m[:, i])
+            loss += float(self.signal[i] * square)
         return loss, m
 
     def _stretch(self, scale: float) -> Array:
