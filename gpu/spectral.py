@@ -91,8 +91,7 @@ class SpectralProblem:
         xp, (o, v, k, q) = namespace(state), self._parts(state)
         by_omega = self._scale * by_omega
         pairs = ((v, by_mu), (o, by_mu), (q, by_omega), (k, by_omega))
-        flat = (-1, state.shape[1])
-        return xp.concat([xp.reshape(part * g, flat) for part, g in pairs])
+        return xp.concat([xp.reshape(part * g, (-1, state.shape[1])) for part, g in pairs])
 
     def jvp(self, state: Array, direction: Array) -> Array:
         """Derivative of the velocity along a direction of each row, (size, rows)."""
@@ -191,9 +190,8 @@ class SpectralProblem:
 
     def invariants(self, state: Array) -> Array:
         """o² − v² and k² − q², (H(I + d), rows)."""
-        xp, (o, v, k, q) = namespace(state), self._parts(state)
-        flat = (-1, state.shape[1])
-        return xp.concat([xp.reshape(x, flat) for x in (o * o - v * v, k * k - q * q)])
+        xp, (o, v, k, q), rows = namespace(state), self._parts(state), state.shape[1]
+        return xp.concat([xp.reshape(x, (-1, rows)) for x in (o * o - v * v, k * k - q * q)])
 
     def take(self, rows: Array) -> SpectralProblem:
         """The problem of some rows."""

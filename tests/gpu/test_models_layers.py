@@ -122,7 +122,8 @@ def test_pieces_fill_the_room_and_hold_every_sequence(shared, host, monkeypatch)
     S, heads_of_rows = (1, ROWS * layer.heads) if shared else (ROWS, layer.heads)
     # The tokens, and four arrays of scores and four of means, which a derivative holds at once.
     numbers = S * (M * K + 4 * heads_of_rows * (M + K))
-    monkeypatch.setattr(gpu.layers.system, "on_host", lambda _: host)
+    where = {id(problem.moments.tokens): host}  # of these alone is it known
+    monkeypatch.setattr(gpu.layers.system, "on_host", lambda array: where[id(array)])
     for room, lengths in ((7 * numbers, [7, 7, 6]), (7 * numbers - 1, [6, 6, 6, 2]), (1, [1] * P)):
         monkeypatch.setattr(gpu.layers.system, "HOST_PIECE", room if host else 0)
         monkeypatch.setattr(gpu.layers.system, "DEVICE_PIECE", 0 if host else room)
@@ -132,7 +133,23 @@ def test_pieces_fill_the_room_and_hold_every_sequence(shared, host, monkeypatch)
     for chunk, lengths in ((1, [1] * P), (7, [7, 7, 6])):
         chosen = gpu.LayerSystem(layer, X, y, chunk=chunk).problem
         for one in (chosen, chosen.take(np.arange(ROWS))):
+            where[id(one.moments.tokens)] = host
             assert [piece.query.shape[1] for piece in one._pieces(ROWS)] == lengths
+
+
+# A core's own cache holds 0.5 to 3 MiB; a device moves up to 30 MB in the 10 µs in which a call
+# starts, and the smallest hold some GiB.
+@pytest.mark.parametrize(
+    ("host", "rows", "least", "most"), [(True, 300, 2**19, 2**22), (False, 90_000, 3e8, 2**31)]
+)
+def test_a_piece_suits_a_cores_cache_or_a_devices_calls(host, rows, least, most, monkeypatch):
+    layer, (tokens, target) = LAYERS[0], samples()
+    monkeypatch.setattr(gpu.layers.system, "on_host", lambda _: host)
+    piece = next(gpu.LayerSystem(layer, tokens[0], target[0]).problem._pieces(rows))
+    M, K = tokens.shape[-2:]
+    count = piece.query.shape[1]
+    assert count < P
+    assert least <= 8 * count * (M * K + 4 * rows * layer.heads * (M + K)) <= most
 
 
 def test_what_does_not_fit_is_refused_by_name():
