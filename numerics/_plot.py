@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,8 @@ QUIET = "0.6"
 DASHES = (0, (4, 3))
 LOSS = "loss  E(ŷ − y)²"
 PAPER_TIME = "dθ/dt = −∂ℓ/∂θ"
+SEEN = 1e-3  # of the range of the loss: a tenth of a line's width in axes of three inches
+EARLY = 1e-4  # of the duration, no more in linear time either
 
 
 def time_label(unit: str) -> str:
@@ -46,6 +48,26 @@ def axes(ax: Axes | None, xlabel: str, ylabel: str = LOSS) -> Axes:
     if not ax.get_ylabel():
         ax.set_ylabel(ylabel)
     return ax
+
+
+def visible(t: ArrayLike, loss: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A record (T,) without its first steps, which a logarithmic axis would give most of its room.
+
+    A solver's first step may be 1e-8 of the duration. Left out are times after 0 and before 1e-4 of
+    the last one, if the loss still is within 1e-3 of its range of where it started.
+
+    >>> visible([0, 1e-8, 1e-7, 1, 2e3, 1e4], [1, 1, 1, 1, 0.5, 0])[0].tolist()
+    [0.0, 1.0, 2000.0, 10000.0]
+    """
+    time, losses = np.asarray(t, float), np.asarray(loss, float)
+    finite = losses[np.isfinite(losses)]
+    with np.errstate(invalid="ignore"):  # inf − inf
+        still = np.abs(losses - losses[0]) <= SEEN * (np.ptp(finite) if len(finite) else 0.0)
+    changed = np.flatnonzero(~still)
+    last = changed[0] - 1 if len(changed) else len(time) - 1
+    begin = min(EARLY * time[-1], time[max(last, 0)])
+    kept = (time == 0) | (time >= begin)
+    return time[kept], losses[kept]
 
 
 def curve(ax: Axes, t: ArrayLike, loss: ArrayLike, style: Mapping[str, Any]) -> None:

@@ -74,7 +74,9 @@ class Trajectory:
     def plot(self, ax: Any = None, **style: Any) -> Any:
         """Draw the loss over time into `ax`, or into new axes, and return the axes.
 
-        `style` goes to ``Axes.plot``. Dashed lines at predicted plateaus: ``ax.axhline``.
+        `style` goes to ``Axes.plot``. Dashed lines at predicted plateaus: ``ax.axhline``. In
+        logarithmic time, ``run.plot().set_xscale("log")``, the axis begins where the loss begins to
+        change, or at 1e-4 of the end if that is sooner: earlier points, but t = 0, are not drawn.
 
         Examples
         --------
@@ -88,7 +90,7 @@ class Trajectory:
         'time t  [τ]'
         """
         ax = _plot.axes(ax, _plot.time_label(self.unit))
-        _plot.curve(ax, self.t, self.loss, style)
+        _plot.curve(ax, *_plot.visible(self.t, self.loss), style)
         return ax
 
 

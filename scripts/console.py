@@ -87,9 +87,19 @@ def blame(argument: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{argument}: {error.strerror or one_line(error)}") from error
+        reason = _in_the_way(error) or error.strerror or one_line(error)
+        raise InputError(f"{argument}: {reason}") from error
     except (ValueError, TypeError) as error:
         raise InputError(f"{argument}: {one_line(error)}") from error
+
+
+def _in_the_way(error: OSError) -> str | None:
+    """Which file stands where a folder is wanted, if that is the error."""
+    if not isinstance(error, FileExistsError | NotADirectoryError) or error.filename is None:
+        return None
+    path = Path(os.fsdecode(error.filename))
+    files = [place for place in (path, *path.parents) if place.exists() and not place.is_dir()]
+    return f"{files[0].name} is a file, not a folder" if files else None
 
 
 # Files
@@ -152,7 +162,9 @@ def real(
         try:
             value = float(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+            raise argparse.ArgumentTypeError(
+                f"must be a number, got {text!r}{_separators(text)}"
+            ) from None
         if math.isnan(value) or (math.isinf(value) and not (infinite and value > 0)):
             raise argparse.ArgumentTypeError(f"must be finite, got {text}")
         if value <= above:
@@ -173,12 +185,21 @@ def integer(at_least: int) -> Callable[[str], int]:
         try:
             value = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number, got {text!r}{_separators(text)}"
+            ) from None
         if value < at_least:
             raise argparse.ArgumentTypeError(f"must be >= {at_least}, got {text}")
         return value
 
     return parse
+
+
+def _separators(text: str) -> str:
+    """What to say of 1.6,1.0 beside that it is no number; it may be 1.6 and 1.0, or 1,6."""
+    if "," not in text and ";" not in text:
+        return ""
+    return "; separate numbers by spaces, write decimals with a point"
 
 
 # The terminal

@@ -63,7 +63,7 @@ def measure(prediction: Prediction, options: argparse.Namespace, curve: Any) -> 
 def linear(options: argparse.Namespace) -> int:
     """Predict, check where asked to, and report."""
     check_together(options)
-    check_outputs(options)
+    check_outputs(options, "covariance", "tokens", "overlay", "initial")
     from prediction import inputs, report
     from prediction.theory import predict
     from prediction.warn import find_warnings
@@ -75,7 +75,7 @@ def linear(options: argparse.Namespace) -> int:
     report.print_prediction(prediction, options, warnings)
     runs = measure(prediction, options, curve)
     for run in runs:
-        report.print_measured(prediction, run)
+        report.print_measured(prediction, run, options)
     if options.json is not None:
         console.write_atomically(options.json, report.to_json(prediction, options, warnings, runs))
     if options.plot is not None:
@@ -89,25 +89,32 @@ def linear(options: argparse.Namespace) -> int:
 def softmax(options: argparse.Namespace) -> int:
     """Predict and report."""
     check_softmax(options)
+    from prediction import inputs, softmax_measured
     from prediction import softmax_report as report
     from prediction.softmax_phases import find_phases
     from prediction.softmax_theory import predict
     from prediction.softmax_warn import find_warnings
 
+    curve = options.overlay and inputs.read_curve(options.overlay, options.steps_per_row)
     prediction = predict(options)
     phases = None
     if options.init is not None:
         phases = find_phases(prediction.tasks, prediction.length, *options.init)
     warnings = find_warnings(prediction, phases)
     report.print_prediction(prediction, phases, warnings)
+    run = None if curve is None else softmax_measured.compare(prediction, options, curve)
+    if run is not None:
+        print(softmax_measured.text(run))
     if options.json is not None:
-        console.write_atomically(
-            options.json, report.to_json(prediction, options, phases, warnings)
-        )
+        text = report.to_json(prediction, options, phases, warnings, run)
+        console.write_atomically(options.json, text)
     if options.plot is not None:
-        from prediction import softmax_picture
+        from prediction import softmax_picture, softmax_run_picture
 
-        softmax_picture.save(options.plot, prediction)
+        if run is None:
+            softmax_picture.save(options.plot, prediction)
+        else:
+            softmax_run_picture.save(options.plot, run, phases)
     console.wrote(options.plot, options.json)
     return 0
 
@@ -115,8 +122,18 @@ def softmax(options: argparse.Namespace) -> int:
 COMMANDS = {"linear": linear, "softmax": softmax}
 
 
+# Which a reader of [L] may look for here.
+MERGED = (
+    "merged: keys and queries merged into one matrix make one drop, the logistic of "
+    "analytic.white_time_course on white tokens; train.py --design merged trains such a layer, "
+    "sweep.py run --merged many, beside the theory"
+)
+
+
 def body(argv: list[str] | None) -> int:
     """Parse the arguments and run the command they name."""
+    if (sys.argv[1:] if argv is None else argv)[:1] == ["merged"]:
+        raise console.InputError(MERGED)
     options = make_parser().parse_args(argv)
     return COMMANDS[options.command](options)
 

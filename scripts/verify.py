@@ -32,7 +32,7 @@ exit status: 0 no claim fails; 1 one fails or a control does not flip; 2 misuse;
 def make_parser() -> console.Parser:
     """Describe the command line."""
     p = console.Parser(prog=PROGRAM, description=__doc__, epilog=EPILOG)
-    p.add_argument("--list", action="store_true", help="list the claims and stop")
+    p.add_argument("--list", action="store_true", help="list the claims and their files, and stop")
     p.add_argument("--only", nargs="+", metavar="ID", help="run these claims, e.g. L11 B2")
     size = p.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="about a minute (the default)")
@@ -85,9 +85,12 @@ def chosen_claims(only: list[str] | None) -> list[Claim]:
 
 
 def print_list(claims: list[Claim]) -> None:
-    """One line for each claim."""
-    for claim in claims:
-        print(f"{claim.id:<4} {claim.kind:<12} {claim.source:<28} {claim.statement}")
+    """One line for each claim, with the file that checks it."""
+    files = [f"scripts/{claim.run.__module__.replace('.', '/')}.py" for claim in claims]
+    width = max(map(len, files))
+    for claim, file in zip(claims, files, strict=True):
+        print(f"{claim.id:<4} {claim.kind:<12} {file:<{width}}  {claim.source:<28} "
+              f"{claim.statement}")  # fmt: skip
 
 
 def run_claims(claims: list[Claim], args: argparse.Namespace) -> tuple[list[Record], bool]:

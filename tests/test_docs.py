@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import sympy as sp
 
+import analytic
 import numerics
 import write_docs
 from claims import all_claims
 from documents import page, pictures, verdicts
+from drawing import CATALOGUE
 
 ROOT = Path(write_docs.ROOT)
 sys.path.insert(0, str(ROOT / "docs" / "examples"))
@@ -72,6 +74,59 @@ def test_links_and_pictures_lead_somewhere(path):
         if anchor:
             headings = re.findall(r"^#+ (.*)$", prose(text_of(where)), flags=re.M)
             assert anchor in [slug(heading) for heading in headings], target
+
+
+def results_table():
+    """The cells of `Where a result lives`, row by row, each row under the names of the columns."""
+    section = text_of(ROOT / "docs" / "README.md").split("## Where a result lives\n")[1]
+    lines = re.findall(r"^\|(.*)\|$", section.split("\n## ")[0], flags=re.M)
+    head, _, *rows = [[cell.strip() for cell in line.split("|")] for line in lines]
+    return [dict(zip(map(plain, head), row, strict=True)) for row in rows]
+
+
+def plain(cell):
+    """A cell of a head without its link."""
+    return re.sub(r"\[(.*?)\]\(.*?\)", r"\1", cell)
+
+
+def spans(cell):
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def claims_of(cell):
+    """The claims of a cell: L4 to L7 or L13, B5."""
+    for part in cell.split(", "):
+        first, _, last = part.partition(" to ")
+        numbers = range(int(first[1:]), int((last or first)[1:]) + 1)
+        yield from (f"{first[0]}{number}" for number in numbers)
+
+
+def exists(package, name):
+    """Whether a name is public in a package, or in a module of it: softmax.limit_weights."""
+    module, _, public = name.rpartition(".")
+    return public in getattr(getattr(package, module, None) if module else package, "__all__", ())
+
+
+@pytest.mark.parametrize("row", results_table(), ids=lambda row: row["result"])
+def test_where_a_result_lives(row):
+    assert spans(row["closed form"])
+    assert spans(row["from the definition"])
+    assert [n for n in spans(row["closed form"]) if not exists(analytic, n)] == []
+    assert [n for n in spans(row["from the definition"]) if not exists(numerics, n)] == []
+    ((name, file),) = re.findall(r"\[`(\w+)`\]\((.*?)\)", row["derivation"])
+    assert (ROOT / "docs" / file).is_file()
+    assert Path(file).stem == name
+    named = list(claims_of(row["claims"]))
+    assert named
+    assert [n for n in named if n not in {claim.id for claim in all_claims()}] == []
+    assert [n for n in spans(row["figure"]) if n not in CATALOGUE] == []
+
+
+def test_the_table_of_results_can_fail():
+    assert len(results_table()) > 5
+    assert not exists(analytic, "softmax.limit_wieghts")
+    assert not exists(analytic, "softmx.limit_weights")
+    assert list(claims_of("L4 to L6, B5")) == ["L4", "L5", "L6", "B5"]
 
 
 def test_pictures_are_small_and_shown():

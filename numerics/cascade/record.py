@@ -64,6 +64,8 @@ class Cascade:
     def plot(self, ax: Any = None, **style: Any) -> Any:
         """Draw the loss over time, plateaus dashed, into `ax` or new axes; return the axes.
 
+        As `Trajectory.plot`, without the first steps of the solver.
+
         Examples
         --------
         >>> from matplotlib.figure import Figure
@@ -76,5 +78,5 @@ class Cascade:
         """
         ax = _plot.axes(ax, _plot.time_label("τ"))
         _plot.plateaus(ax, self.plateaus)
-        _plot.curve(ax, self.t, self.loss, style)
+        _plot.curve(ax, *_plot.visible(self.t, self.loss), style)
         return ax

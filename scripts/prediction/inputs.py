@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,20 +39,34 @@ def read_matrix(source: str, argument: str) -> NDArray[np.float64]:
         array = _read_binary(path, key, where)
     else:
         raise console.InputError(f"{where}: unknown kind of file; known are {FORMATS}")
-    if array.dtype.kind not in "fiu":
-        raise console.InputError(f"{where}: must hold real numbers, got dtype {array.dtype}")
+    check_real(array, where)
     if array.ndim != 2:
         raise console.InputError(f"{where}: must be a matrix, got shape {array.shape}")
     if not array.size:
         raise console.InputError(f"{where}: is empty, shape {array.shape}")
+    check_finite(array, where)
+    return np.asarray(array, np.float64)
+
+
+def check_real(array: Any, where: str) -> None:
+    """Raise `InputError` unless an array holds real numbers."""
+    if array.dtype.kind not in "fiu":
+        raise console.InputError(f"{where}: must hold real numbers, got dtype {array.dtype}")
+
+
+def check_finite(array: Any, where: str) -> None:
+    """Raise `InputError` naming the first number that is not finite, or is enormous."""
+    import numpy as np
+
     bad = np.argwhere(~(np.abs(array) <= LARGEST))
     if len(bad):
-        row, column = bad[0]
+        place = ", ".join(str(i + 1) for i in bad[0])
+        if array.ndim == 2:
+            place = "row {}, column {}".format(*(bad[0] + 1))
         raise console.InputError(
-            f"{where}: {array[row, column]} in row {row + 1}, column {column + 1}; "
+            f"{where}: {array[tuple(bad[0])]} in {place}; "
             f"numbers must be finite and at most {LARGEST:g}"
         )
-    return np.asarray(array, np.float64)
 
 
 def _split(source: str) -> tuple[Path, str | None]:
@@ -60,16 +76,45 @@ def _split(source: str) -> tuple[Path, str | None]:
 
 
 def _read_binary(path: Path, key: str | None, where: str) -> Any:
+    with _loaded(path, where) as loaded:
+        if not hasattr(loaded, "files"):  # a .npy
+            return loaded
+        return _member(loaded, _key(loaded.files, key, where), where)
+
+
+def read_named(source: str, names: Sequence[str], where: str) -> dict[str, Any]:
+    """Return arrays of an .npz file by their names."""
+    path = Path(source)
+    if path.suffix.lower() != ".npz":
+        raise console.InputError(f"{where}: must be an .npz with {', '.join(names)}")
+    with _loaded(path, where) as loaded:
+        if not hasattr(loaded, "files"):
+            raise console.InputError(f"{where}: holds one array without a name")
+        return {name: _member(loaded, _key(loaded.files, name, where), where) for name in names}
+
+
+def _member(archive: Any, name: str, where: str) -> Any:
+    """One array of an .npz; NumPy gives the bytes of what is none."""
+    array = archive[name]
+    if isinstance(array, bytes):
+        raise console.InputError(f"{where}: {name} is not in NumPy's format")
+    return array
+
+
+@contextmanager
+def _loaded(path: Path, where: str) -> Iterator[Any]:
+    """What NumPy reads in a file, with one line for whatever it cannot."""
     import numpy as np
 
     try:
         # Opened here: NumPy leaves open what turns out to be damaged.
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
-            if not isinstance(loaded, np.lib.npyio.NpzFile):
-                return loaded
+            if not hasattr(loaded, "files"):
+                yield loaded
+                return
             with loaded:
-                return loaded[_key(loaded.files, key, where)]
+                yield loaded
     except OSError as error:
         if error.strerror:
             raise console.InputError(f"{where}: {error.strerror}") from error

@@ -14,6 +14,7 @@ import console
 import numerics
 from analytic import Convention
 
+from .overlay import NAME, convert, linear_convention, settled
 from .sample import Sample, draw
 from .theory import Prediction
 
@@ -65,9 +66,9 @@ def _measure(
             heights[m] = loss[inside[loss_rate[inside].argmin()]]
             continue
         # The middle half; where the run ends, and still settles, the last tenth.
-        quarter, tenth = len(inside) // 4, len(inside) // 10
-        part = inside[-tenth - 1 :] if end >= t[-1] else inside[quarter : len(inside) - quarter]
-        heights[m] = np.median(loss[part])
+        quarter = len(inside) // 4
+        middle = inside[quarter : len(inside) - quarter]
+        heights[m] = settled(loss[inside]) if end >= t[-1] else np.median(loss[middle])
     return Measured(name, t, loss, heights, drops, facts, sample)
 
 
@@ -152,24 +153,10 @@ def convert_overlay(
     prediction: Prediction, options: argparse.Namespace, curve: tuple[Array, Array]
 ) -> Measured:
     """Somebody's steps and losses in our units, beside the predicted path."""
-    steps, reported = curve
-    convention = Convention(
-        loss_factor=options.loss_factor or 1.0,
-        context_scale=options.context_length
-        if options.no_context_scale
-        else options.context_scale or 1.0,
-        factors=3,
-        tau=prediction.tau,
-    )
-    t = convention.flow_time(steps, options.lr)
-    loss = convention.loss(reported)
-    facts = {
-        "time_per_step": float(convention.flow_time(1, options.lr)),
-        "weights_factor": float(convention.weights(1.0)),
-        "final_loss": float(loss[-1]),
-        "loss_factor": convention.loss_factor,
-    }
-    return _measure("your run", prediction, t, loss, facts)
+    convention = linear_convention(options)
+    ours = convert(convention, options.lr, curve)
+    facts = ours.facts | {"weights_factor": float(convention.weights(1.0))}
+    return _measure(NAME, prediction, ours.t, ours.loss, facts)
 
 
 def distance(measured: Measured, t: Array, loss: Array) -> float:

@@ -36,9 +36,15 @@ examples:
     python scripts/predict.py linear --eigenvalues 0.4 0.3 0.2 0.1 --plot run.png \\
         --overlay loss.csv --lr 0.002 --no-context-scale
 
+  from that run's own initial weights, on which it depends when each drop comes, saved by
+  numpy.savez("start.npz", v=v, k=k, q=q):
+    python scripts/predict.py linear --overlay loss.csv --lr 0.002 --no-context-scale \\
+        --initial start.npz
+
 conventions: loss E(ŷ − y_q)² without a ½; N counts the context pairs; attention output has the
 1/N; time in units of τ, flow τ dW/dt = −½ ∂L/∂W, so a step of rate η on L lasts 2η. --init is in
-these units too: c^(1/3) times yours with --context-scale c, N^(1/3) with --no-context-scale.
+these units too: c^(1/3) times yours with --context-scale c, N^(1/3) with --no-context-scale;
+--initial is in yours.
 
 table: gain, what a mode takes off the loss; plateau after, the loss once it is learned; drop at,
 when that happens from these initial weights; index, in how many ways what is learned then turns to
@@ -95,16 +101,19 @@ def _length(text: str) -> float:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     add = group.add_argument
-    add("--rank", type=console.integer(1), default=1, metavar="R",
+    add("--rank", type=console.integer(1), metavar="R",
         help="key-query pairs in each head (default 1)")  # fmt: skip
     add("--heads", type=console.integer(1), metavar="H",
         help="heads (default: as many as learn every mode, D/R rounded up)")  # fmt: skip
     add("--modes", type=console.integer(1), metavar="m",
         help="predict the first m modes only, at most H·R (default: all D)")  # fmt: skip
-    add("--init", type=POSITIVE, default=1e-3, metavar="s",
+    add("--init", type=POSITIVE, metavar="s",
         help="standard deviation of every initial weight (default 0.001)")  # fmt: skip
-    add("--seed", type=console.integer(0), default=0, metavar="n",
+    add("--seed", type=console.integer(0), metavar="n",
         help="of the initial weights and of sampled sequences (default 0)")  # fmt: skip
+    add("--initial", metavar="FILE", help="your own initial weights in place of drawn ones, in "
+        "your units: .npz with v (H,), k and q (H, R, D), or (H, D) for rank 1, in the coordinates "
+        "of the tokens")  # fmt: skip
     add("--tau", type=POSITIVE, default=1.0, metavar="τ",
         help="time constant of the flow (default 1)")  # fmt: skip
 
@@ -124,21 +133,26 @@ def _add_checks(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="train by --gradient-descent on P sampled sequences, not the population",
     )
-    overlay = parser.add_argument_group("laying the prediction over a training run of yours")
-    add = overlay.add_argument
-    add("--overlay", metavar="FILE", help="your loss curve, .csv: columns step and loss (by "
-        "name, if there are more), or loss alone with --steps-per-row")  # fmt: skip
-    add("--lr", type=POSITIVE, metavar="η", help="learning rate of your run")
-    add("--loss-factor", type=POSITIVE, metavar="f",
-        help="your loss is f times the mean square error (default 1)")  # fmt: skip
-    scale = overlay.add_mutually_exclusive_group()
+    scale = add_overlay(parser).add_mutually_exclusive_group()
     scale.add_argument("--no-context-scale", action="store_true",
                        help="your attention leaves out the factor 1/N")  # fmt: skip
     scale.add_argument("--context-scale", type=POSITIVE, metavar="c",
                        help="your attention gives c times what ours gives: 0.5 for 1/√d at d = 4, "
                        "N/(N+1) for a mean that counts the query (default 1)")  # fmt: skip
+
+
+def add_overlay(parser: argparse.ArgumentParser, unit: str = "the mean square error") -> Any:
+    """Add what any model's curve is converted by; return the group."""
+    group = parser.add_argument_group("laying the prediction over a training run of yours")
+    add = group.add_argument
+    add("--overlay", metavar="FILE", help="your loss curve, .csv: columns step and loss (by "
+        "name, if there are more), or loss alone with --steps-per-row")  # fmt: skip
+    add("--lr", type=POSITIVE, metavar="η", help="learning rate of your run")
+    add("--loss-factor", type=POSITIVE, metavar="f",
+        help=f"your loss is f times {unit} (default 1)")  # fmt: skip
     add("--steps-per-row", type=POSITIVE, metavar="k",
         help="steps from one row to the next; the first row is step 0")  # fmt: skip
+    return group
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -147,39 +161,67 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--json", metavar="FILE", help="write all numbers")
 
 
+# An option, and the one that it means nothing without.
+OVERLAY_NEEDS = {"lr": "overlay", "loss_factor": "overlay", "steps_per_row": "overlay",
+                 "overlay": "lr"}  # fmt: skip
 NEEDS = {
     "learning_rate": "gradient_descent",
     "sequences": "gradient_descent",
-    "lr": "overlay",
-    "loss_factor": "overlay",
     "no_context_scale": "overlay",
     "context_scale": "overlay",
-    "steps_per_row": "overlay",
+    "gradient_descent": "learning_rate",
+    **OVERLAY_NEEDS,
 }
-WANTS = {"gradient_descent": "learning_rate", "overlay": "lr"}
+DRAWN = {"init": 1e-3, "rank": 1, "seed": 0, "heads": None}  # by default, without --initial
+
+
+def check_files(options: argparse.Namespace, *names: str) -> None:
+    """Raise `InputError` for an option that names no file."""
+    for name in names:
+        if getattr(options, name) is not None and not getattr(options, name).strip():
+            raise console.InputError(f"{_flag(name)}: must name a file, got nothing")
+
+
+def check_needs(options: argparse.Namespace, needs: dict[str, str]) -> None:
+    """Raise `InputError` for an option that means nothing without another."""
+    for name, other in needs.items():
+        if getattr(options, name) and not getattr(options, other):
+            raise console.InputError(f"{_flag(name)}: needs {_flag(other)} as well")
 
 
 def check_together(options: argparse.Namespace) -> None:
-    """Raise `InputError` for an option that names no file or means nothing without another."""
-    for name in ("covariance", "tokens", "overlay"):
-        if getattr(options, name) is not None and not getattr(options, name).strip():
-            raise console.InputError(f"{_flag(name)}: must name a file, got nothing")
+    """Raise `InputError` for options that do not go together, and fill in defaults."""
+    check_files(options, "covariance", "tokens", "overlay", "initial")
     if options.eigenvalues is None and options.covariance is None and options.tokens is None:
         options.eigenvalues = SPECTRUM
     if options.overlay and options.learning_rate and not options.gradient_descent:
         raise console.InputError(
             "--learning-rate: is that of --gradient-descent; your run's is --lr"
         )
-    for pairs in (NEEDS, WANTS):
-        for name, other in pairs.items():
-            if getattr(options, name) and not getattr(options, other):
-                raise console.InputError(f"{_flag(name)}: needs {_flag(other)} as well")
+    check_needs(options, NEEDS)
     if options.no_context_scale and options.context_length == float("inf"):
         raise console.InputError("--no-context-scale: needs a finite --context-length")
     if options.sequences and options.context_length != round_or_none(options.context_length):
         raise console.InputError(
             f"--sequences: needs a whole --context-length, got {options.context_length:g}"
         )
+    _settle_drawn(options)
+
+
+def _settle_drawn(options: argparse.Namespace) -> None:
+    """Defaults of what is drawn; with --initial nothing is but sequences."""
+    given = [name for name in DRAWN if getattr(options, name) is not None]
+    if options.initial is not None:
+        refused = [name for name in given if name != "seed" or not options.sequences]
+        if refused:
+            raise console.InputError(
+                f"{_flag(refused[0])}: not allowed with --initial, whose weights are those there"
+            )
+        options.seed = options.seed or 0
+        return
+    for name, default in DRAWN.items():
+        if name not in given:
+            setattr(options, name, default)
 
 
 def round_or_none(value: float) -> int | None:
@@ -191,9 +233,9 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def check_outputs(options: argparse.Namespace) -> None:
+def check_outputs(options: argparse.Namespace, *inputs: str) -> None:
     """Check, before anything is computed, that the files to write can be written."""
-    sources = [options.covariance, options.tokens, options.overlay]
+    sources = [getattr(options, name) for name in inputs]
     for name, suffixes in (("plot", (".png", ".svg", ".pdf")), ("json", (".json",))):
         path = getattr(options, name)
         if path is None:

@@ -13,9 +13,8 @@ import numpy as np
 import console
 
 from .measured import Measured
+from .overlay import NAME, start_note
 from .theory import Prediction, Visit
-
-STRANGE = 0.25  # beyond the noise of a batch of some hundred sequences: another unit
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -40,10 +39,14 @@ def headline(prediction: Prediction, options: argparse.Namespace) -> str:
     model = prediction.model
     law = "Gaussian tokens" if prediction.gaussian else f"{len(prediction.task.tokens)} tokens"  # type: ignore[union-attr]
     heads = f"{model.heads} head{'s' * (model.heads > 1)} of rank {model.rank}"
+    if options.initial is None:
+        start = f"initial weights N(0, {options.init:g}²), seed {options.seed}"
+    else:
+        start = f"initial weights from {options.initial}"
     return (
         f"ATTN_S with {heads}, D = {model.dimension}, N = {options.context_length:g} context "
         f"pairs, label noise {options.noise:g}\n"
-        f"{law}; initial weights N(0, {options.init:g}²), seed {options.seed}; loss E(ŷ − y_q)²; "
+        f"{law}; {start}; loss E(ŷ − y_q)²; "
         + ("time in units of τ" if options.tau == 1 else f"time with τ = {options.tau:g}")
     )
 
@@ -126,7 +129,7 @@ def print_prediction(
         print(console.paint("note: ", "33") + warning)
 
 
-def print_measured(prediction: Prediction, measured: Measured) -> None:
+def print_measured(prediction: Prediction, measured: Measured, options: argparse.Namespace) -> None:
     """A run beside the prediction."""
     facts = measured.facts
     print(f"\n{measured.name}, beside the prediction")
@@ -145,20 +148,20 @@ def print_measured(prediction: Prediction, measured: Measured) -> None:
     if "rms_distance" in facts:
         whose = facts["compared_with"]
         notes.append(f"root mean square distance from {whose} {number(facts['rms_distance'], 3)}")
-    if facts.get("weights_factor", 1.0) != 1.0:
-        notes.append(f"your weights are {1 / facts['weights_factor']:.3g} times ours, so initial "
-                     f"weights of s are --init {facts['weights_factor']:.4g}·s")  # fmt: skip
+    if (factor := facts.get("weights_factor", 1.0)) != 1.0:
+        so = (f"those of {options.initial} count {factor:.4g} times" if options.initial else
+              f"initial weights of s are --init {factor:.4g}·s")  # fmt: skip
+        notes.append(f"your weights are {1 / factor:.3g} times ours, so {so}")
     print("; ".join(notes))
-    if measured.name == "your run":
-        start = float(measured.loss[0]) / float(prediction.plateaus[0])
-        if abs(start - 1) > STRANGE:
-            print(f"note: your run starts at {start:.3g} times the loss before learning, "
-                  f"{number(float(prediction.plateaus[0]))}: --loss-factor "
-                  f"{start * facts['loss_factor']:.2g}, other eigenvalues or a target with noise?"
+    if measured.name == NAME:
+        before = float(prediction.plateaus[0])
+        start = float(measured.loss[0])
+        for note in start_note(start, before, number(before), facts["loss_factor"]):
+            print(note)
+        if options.initial is None:
+            print("note: predicted drops are those of weights drawn here, with --init and --seed; "
+                  "another draw may drop at several times these. --initial FILE starts from yours"
                   )  # fmt: skip
-        print("note: predicted drops are those of weights drawn here, with --init and --seed; "
-              "another draw may drop at several times these. numerics.task_cascade starts from "
-              "yours")  # fmt: skip
 
 
 def to_json(
@@ -195,7 +198,7 @@ def to_json(
         "warnings": list(warnings),
         "measured": {m.name.replace(" ", "_"): _measured(prediction, m) for m in measured},
     }
-    return json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
+    return json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
 
 
 def _settings(prediction: Prediction, options: argparse.Namespace) -> dict[str, Any]:
@@ -204,6 +207,7 @@ def _settings(prediction: Prediction, options: argparse.Namespace) -> dict[str, 
     return given | {
         "context_length": "inf" if infinite else options.context_length,
         "heads": prediction.model.heads,
+        "rank": prediction.model.rank,
         "modes": prediction.count,
     }
 
@@ -235,11 +239,12 @@ def _measured(prediction: Prediction, measured: Measured) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What JSON can hold: None for a number that is not finite."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

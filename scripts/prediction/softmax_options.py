@@ -9,7 +9,15 @@ from typing import Any
 
 import console
 
-from .options import NOT_NEGATIVE, POSITIVE
+from .options import (
+    NOT_NEGATIVE,
+    OVERLAY_NEEDS,
+    POSITIVE,
+    add_overlay,
+    check_files,
+    check_needs,
+    check_outputs,
+)
 
 MOST_TASKS = 1000
 LARGEST = 10**9  # up to which, in d_i and in L, the quadrature has been tried
@@ -39,9 +47,13 @@ examples:
   trained at L = 100, used at L' = 400; duration of the phases from ω̄ = 0.01, μ = 1:
     python scripts/predict.py softmax --block-dims 10 10 10 --test-length 400 --init 0.01 1
 
+  over a run of yours, whose loss is half the sum of squares (columns step, loss):
+    python scripts/predict.py softmax --block-dims 10 10 10 --init 0.01 0.1 --plot run.png \\
+        --overlay loss.csv --lr 0.01 --loss-factor 0.5
+
 conventions: loss Σ_i E(ŷ_i − g_iᵀq)² without a ½ and without the query's label noise; λ is per
 coordinate; L counts the context pairs; scores are divided by √d_e; time is that of the flow
-dθ/dt = −∂ℓ/∂θ on the individual weights, so a step of rate η on ℓ lasts η.
+dθ/dt = −∂ℓ/∂θ on the individual weights, so a step of rate η on f ℓ lasts η f.
 
 exit status: 0 done; 2 misuse; 130 interrupted
 """
@@ -73,8 +85,10 @@ def add_softmax(commands: Any) -> argparse.ArgumentParser:
         help="width of a head, scores are divided by √d_e (default: the sum of all d)")  # fmt: skip
     add("--init", nargs=2, type=POSITIVE, metavar=("ω0", "μ0"), help="predict the duration of each "
         "phase, for the head that leads a task, from these balanced weights")  # fmt: skip
+    add_overlay(parser, "ours, summed over tasks: 1/I for a mean over them")
     add = parser.add_argument_group("output").add_argument
-    add("--plot", metavar="FILE", help="draw the losses over context length: .png, .svg or .pdf")
+    add("--plot", metavar="FILE", help="draw the losses over context length, or your run over "
+        "time: .png, .svg or .pdf")  # fmt: skip
     add("--json", metavar="FILE", help="write all numbers")
     return parser
 
@@ -94,6 +108,8 @@ def size(most: int = LARGEST) -> Callable[[str], int]:
 
 def check_softmax(options: argparse.Namespace) -> None:
     """Settle what depends on several options, and check that the files can be written."""
+    check_files(options, "overlay")
+    check_needs(options, OVERLAY_NEEDS)
     tasks = len(options.block_dims)
     if tasks > MOST_TASKS:
         raise console.InputError(f"--block-dims: at most {MOST_TASKS} tasks, got {tasks}")
@@ -113,10 +129,7 @@ def check_softmax(options: argparse.Namespace) -> None:
             )
     options.embedding_dim = options.embedding_dim or sum(options.block_dims)
     _check_numbers(options)
-    for name, suffixes in (("plot", (".png", ".svg", ".pdf")), ("json", (".json",))):
-        path = getattr(options, name)
-        if path is not None:
-            setattr(options, name, console.check_writable(path, f"--{name}", suffixes=suffixes))
+    check_outputs(options, "overlay")
 
 
 def _check_numbers(options: argparse.Namespace) -> None:

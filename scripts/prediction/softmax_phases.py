@@ -58,9 +58,9 @@ def _phases(
         float(closed.blow_up_time(*start)),
         float(share),
         None if end is None else float(end.time),
-        None if end is None else float(end.omega),
+        None if end is None else float(end.omega_bar),
         None if end is None else float(end.mu),
-        None if end is None else _emergence(float(end.omega), world, tasks.noise),
+        None if end is None else _emergence(float(end.omega_bar), world, tasks.noise),
     )
 
 

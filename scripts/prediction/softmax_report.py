@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import console
 
-from .report import number, table
+from .report import number, plain, table
+from .softmax_measured import Compared, as_json
 from .softmax_phases import CLOSE, SHARE, Phases
 from .softmax_theory import Limit, Prediction, best_losses, convergence_rates, together
 
@@ -122,7 +122,7 @@ def bound_table(prediction: Prediction) -> str:
     rows = []
     for name, i in kinds(prediction):
         numbers = [
-            single.squared_weights[i], single.omega[i], single.mu[i],
+            single.squared_weights[i], single.omega_bar[i], single.mu[i],
             prediction.single_allocation[i], prediction.single_losses[i],
             prediction.bound_allocation[i], prediction.bound_losses[i], prediction.bayes[i],
         ]  # fmt: skip
@@ -176,6 +176,7 @@ def to_json(
     options: argparse.Namespace,
     phases: list[Phases] | None,
     warnings: Sequence[str],
+    run: Compared | None = None,
 ) -> str:
     """Everything, as JSON text; what does not exist, or is not finite, is null."""
     limit, tasks = prediction.limit, prediction.tasks
@@ -199,8 +200,9 @@ def to_json(
         "phases": None if phases is None else [vars(entry) for entry in phases],
         "generalisation": _generalisation(prediction),
         "warnings": list(warnings),
+        "measured": {} if run is None else {"your_run": as_json(run)},
     }  # fmt: skip
-    return json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
+    return json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
 
 
 def _sums(prediction: Prediction) -> dict[str, Any]:
@@ -238,7 +240,7 @@ def _task(prediction: Prediction, i: int) -> dict[str, Any]:
         "single_head": {
             "loss": float(prediction.single_losses[i]),
             "squared_weight": float(single.squared_weights[i]),
-            "omega": float(single.omega[i]),
+            "omega": float(single.omega_bar[i]),
             "mu": float(single.mu[i]),
             "water_filling_allocation": float(prediction.single_allocation[i]),
         },
@@ -275,13 +277,3 @@ def _generalisation(prediction: Prediction) -> dict[str, Any] | None:
         "exact_optimum": _exact(together(other.exact_optimum)),
         "bayes_risk_proportional_limit": float(other.bayes.sum()),
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -200,7 +200,7 @@ def _limit(tasks: Tasks, length: int) -> Limit:
     world = (tasks.sizes, tasks.signal, length)
     point = closed.limit_weights(*world, noise=tasks.noise)
     return Limit(
-        np.asarray(point.omega),
+        np.asarray(point.omega_bar),
         np.asarray(point.mu),
         np.asarray(closed.task_limit_losses(*world, noise=tasks.noise)),
         exact_at_limit(tasks, length),

@@ -15,8 +15,10 @@ import console
 from numerics import LinearTask, SeparateAttention, TokenTask, population_moments
 from numerics.cascade.reduced import Cascade, reduced_cascade
 
+from .initial import read_initial
 from .inputs import read_matrix
 from .options import LEAST, MOST
+from .overlay import linear_convention
 
 Array = NDArray[Any]
 
@@ -142,8 +144,27 @@ def _task(
     return make(source, options.context_length, omega, options.noise)  # type: ignore[arg-type]
 
 
-def make_model(options: argparse.Namespace, size: int) -> tuple[SeparateAttention, int]:
-    """Return the model and how many modes to predict."""
+def make_model(options: argparse.Namespace, size: int) -> tuple[SeparateAttention, Array, int]:
+    """Return the model, its initial weights in our units, and how many modes to predict."""
+    if options.initial is not None:
+        model, theirs = read_initial(options.initial, size)
+        initial = np.asarray(linear_convention(options).weights(theirs))
+    else:
+        model = _drawn_model(options, size)
+        initial = model.initial_weights(options.init, rng=options.seed)
+    count = size if options.modes is None else options.modes
+    if count > size:
+        raise console.InputError(f"--modes: {count} is more than the {size} modes there are")
+    if model.pairs < count:
+        name = "--heads" if options.initial is None else "--initial"
+        raise console.InputError(
+            f"{name if options.modes is None else '--modes'}: heads × rank = {model.pairs} is less "
+            f"than the {count} modes asked for; ask for fewer with --modes"
+        )
+    return model, initial, count
+
+
+def _drawn_model(options: argparse.Namespace, size: int) -> SeparateAttention:
     heads = options.heads or -(-size // options.rank)
     if heads * options.rank * size > MOST_WEIGHTS:
         given = {"--heads": heads, "--rank": options.rank}
@@ -151,23 +172,13 @@ def make_model(options: argparse.Namespace, size: int) -> tuple[SeparateAttentio
         raise console.InputError(
             f"{names}: heads × rank × dimension must be at most {MOST_WEIGHTS:.0e}"
         )
-    count = size if options.modes is None else options.modes
-    if count > size:
-        raise console.InputError(f"--modes: {count} is more than the {size} modes there are")
-    if heads * options.rank < count:
-        name = "--heads" if options.modes is None else "--modes"
-        raise console.InputError(
-            f"{name}: heads × rank = {heads * options.rank} is less than the {count} modes asked "
-            "for; ask for fewer with --modes"
-        )
-    return SeparateAttention(size, heads, options.rank), count
+    return SeparateAttention(size, heads, options.rank)
 
 
 def predict(options: argparse.Namespace) -> Prediction:
     """Predict plateaus, order and drop times for the parsed options."""
     task, values, omega, basis = make_task(options)
-    model, count = make_model(options, len(values))
-    initial = model.initial_weights(options.init, rng=options.seed)
+    model, initial, count = make_model(options, len(values))
     order = analytic.visit_order(values, task_eigenvalues=omega)
     values, omega, basis = values[order], omega[order], basis[:, order]
     length, law = options.context_length, {"task_eigenvalues": omega, "noise": options.noise}
@@ -181,7 +192,12 @@ def predict(options: argparse.Namespace) -> Prediction:
         plateaus, commuting = gaussian, True
         sizes = np.divide(gains, growth, out=np.zeros_like(gains), where=growth > 0)
         matrices = sizes[:, None, None] * basis.T[:, :, None] * basis.T[:, None, :]
-    cascade = _cascade(task, model, initial, basis, gains, options.tau)
+    try:
+        cascade = _cascade(task, model, initial, basis, gains, options.tau)
+    except ValueError as error:
+        if (ours := _refused(error, options)) is None:
+            raise
+        raise ours from error
     drawn = range(count) if cascade is None else cascade.learned
     learned = [d for d in drawn if d < count and gains[d] > 0]
     rates = np.maximum(gains[None, :] - gains[:, None], 0.0)
@@ -240,6 +256,16 @@ def _cascade(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the solver's; the status says the same
         return reduced_cascade(model, growth, curvature, theta, energy=moments.energy, tau=tau)
+
+
+def _refused(error: ValueError, options: argparse.Namespace) -> console.InputError | None:
+    """What the cascade refuses, by the name of an option; None for a mistake of ours."""
+    start = "--init" if options.initial is None else f"--initial {options.initial}"
+    data = next(n for n in ("eigenvalues", "covariance", "tokens") if getattr(options, n))
+    for name, option in {"initial": start, "growth": f"--{data}", "curvature": f"--{data}"}.items():
+        if str(error).startswith(f"{name} must be"):
+            return console.InputError(f"{option}: {console.one_line(error)}")
+    return None
 
 
 def _index(learned: Any, gains: Array) -> int:

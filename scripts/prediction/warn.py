@@ -9,8 +9,11 @@ from .theory import TIE, Prediction
 NOT_SMALL = 0.1
 
 
-def find_warnings(prediction: Prediction, scale: float) -> list[str]:
-    """Return one sentence for each reservation about a prediction from weights of `scale`."""
+def find_warnings(prediction: Prediction, scale: float | None) -> list[str]:
+    """Return one sentence for each reservation about a prediction.
+
+    `scale` is that of weights that were drawn, None for somebody's own.
+    """
     found = [
         *_order(prediction),
         *_rotation(prediction),
@@ -58,16 +61,18 @@ def _rotation(prediction: Prediction) -> list[str]:
             "which the predicted drop times do not hold"]  # fmt: skip
 
 
-def _weights(prediction: Prediction, scale: float) -> list[str]:
+def _weights(prediction: Prediction, scale: float | None) -> list[str]:
     alive = prediction.gains[: prediction.count] > 0
     growth = prediction.growth[: prediction.count][alive]
     gains = prediction.gains[: prediction.count][alive]
     # A head stops at v = (growth/curvature)^{1/3}, curvature = growth²/gain ([L] Eq. 20).
     least = float(np.min(gains / growth) ** (1 / 3))
-    if scale < NOT_SMALL * least:
+    size = float(np.sqrt(np.mean(prediction.initial**2))) if scale is None else scale
+    if size < NOT_SMALL * least:
         return []
-    return [f"initial weights of {scale:g} are not small against {least:.3g}, what a head learns: "
-            "plateaus are short and drop times rough; lower --init"]  # fmt: skip
+    advice = "" if scale is None else "; lower --init"
+    return [f"initial weights of {size:.4g} are not small against {least:.3g}, what a head learns: "
+            f"plateaus are short and drop times rough{advice}"]  # fmt: skip
 
 
 def _tokens(prediction: Prediction) -> list[str]:

@@ -52,14 +52,15 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...], tuple[str, ...]]] = {
         ["linear", *REFERENCE],
         ("--eigenvalues", "--context-length", "--noise", "--task-eigenvalues", "--rank",
          "--heads", "--modes", "--init", "--seed", "--tau", "--learning-rate", "--sequences",
-         "--lr", "--loss-factor", "--steps-per-row", "--plot", "--json"),
-        ("--covariance", "--tokens", "--overlay"),
+         "--lr", "--loss-factor", "--steps-per-row", "--context-scale", "--plot", "--json"),
+        ("--covariance", "--tokens", "--overlay", "--initial"),
     ),
     "predict softmax": (
         SOFTMAX,
         ("--block-dims", "--signal", "--noise", "--context-length", "--test-length", "--heads",
-         "--embedding-dim", "--init", "--plot", "--json"),
-        (),
+         "--embedding-dim", "--init", "--lr", "--loss-factor", "--steps-per-row", "--plot",
+         "--json"),
+        ("--overlay",),
     ),
     "replay": (["good.npz"], ("--attention", "--steps", "--out", "--plot", "--csv", "--json"),
                ("RUN",)),
@@ -72,6 +73,8 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...], tuple[str, ...]]] = {
         ("--tokens",),
     ),
 }  # fmt: skip
+# What a source is not read without.
+BESIDE = {"--overlay": ["--lr", "0.1"]}
 WRITES = {"--out", "--json", "--plot", "--csv"}
 ENDINGS = {"--json": ".json", "--plot": ".png", "--csv": ".csv"}
 
@@ -110,11 +113,16 @@ def write_files() -> list[str]:
         for ending in (".npy", ".npz", ".csv"):
             Path(name + ending).write_bytes(data)
             names.append(name + ending)
+    for name, weights in {"start": 0.1, "zero": 0.0, "heavy": 1e200, "many": np.nan}.items():
+        keys = np.full((4, 2, 4), weights)
+        np.savez(f"{name}.npz", v=keys[:, 0, 0], k=keys, q=keys[:, :1])
+        np.savez(f"flat-{name}.npz", v=keys[:, 0, 0], k=keys[:, 0], q=keys[:, 0])
+        names += [f"{name}.npz", f"flat-{name}.npz"]
     for name in ("vast", "giant", "object", "negative", "cut", "junk", "empty", "noshape", "words"):
         import zipfile
 
         with zipfile.ZipFile(f"zip-{name}.npz", "w") as archive:
-            for member in ("x", "y_q", "lr", "init_value_weight", "init_kq_weight"):
+            for member in ("x", "y_q", "lr", "init_value_weight", "init_kq_weight", "v", "k", "q"):
                 archive.writestr(f"{member}.npy", contents[name])
         names.append(f"zip-{name}.npz")
     good = {"x": rng.standard_normal((6, 4, 3)), "y_q": rng.standard_normal(6), "lr": 0.01,
@@ -178,7 +186,8 @@ def commands() -> Iterator[tuple[str, list[str]]]:
         for source in sources:
             rest = _without_source(script, base)
             for file in files:
-                yield script, [file] if source == "RUN" else [*rest, source, file]
+                given = [*rest, *BESIDE.get(source, []), source, file]
+                yield script, [file] if source == "RUN" else given
 
 
 def _without_source(script: str, base: list[str]) -> list[str]:

@@ -98,8 +98,10 @@ def test_lines_carry_the_record(name):
     expected = curves(record)
     assert len(drawn(ax)) == len(expected)
     for line, (t, loss) in zip(drawn(ax), expected, strict=True):
-        np.testing.assert_array_equal(line.get_xdata(), t)
-        np.testing.assert_array_equal(line.get_ydata(), loss)
+        first = len(t) - len(line.get_xdata())  # what is left out lies after t = 0
+        np.testing.assert_array_equal(line.get_xdata(), [t[0], *t[first + 1 :]])
+        np.testing.assert_array_equal(line.get_ydata(), [loss[0], *loss[first + 1 :]])
+        assert first == 0 or t[first] < 1e-4 * t[-1]
     assert ax.get_xlabel() == label
     assert ax.get_ylabel().startswith("loss")
     assert dict(mpl.rcParams) == before
@@ -124,6 +126,37 @@ def test_style_reaches_the_lines_and_rows_share_a_colour():
     assert {line.get_linewidth() for line in ax.lines} == {3.0}
     assert len({line.get_color() for line in ax.lines}) == 1
     assert [line.get_label() for line in ax.lines].count("seeds") == 1
+
+
+@pytest.mark.parametrize("name", ["flow", "spectral", "cascade"])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_log_time_axis_begins_where_the_loss_does(name, before):
+    """Not at the first step of the solver; whether the axis is logarithmic before or after."""
+    record = CASES[name][0]()
+    ax = Figure().subplots()
+    if before:
+        ax.set_xscale("log")
+    record.plot(ax)
+    ax.set_xscale("log")
+    t, change = record.t, np.abs(record.loss - record.loss[0]) / np.ptp(record.loss)
+    (line,) = drawn(ax)
+    zero, first = line.get_xdata()[:2]
+    unseen = t[np.argmax(change > _plot.SEEN) - 1]
+    assert zero == 0 < t[1] < 0.1 * first  # the solver's step, a decade or more before
+    assert min(unseen, _plot.EARLY * t[-1]) <= first <= unseen
+    # The limits of the axis are those of the line, and 5 % on both sides.
+    left, right = np.log(ax.get_xlim())
+    assert left == pytest.approx(np.log(first) - 0.05 / 1.1 * (right - left), rel=1e-12)
+
+
+def test_only_points_at_which_nothing_is_to_be_seen_are_left_out():
+    t = np.array([0.0, 1e-8, 1e-7, 1e-6, 0.5, 3.0, 4.0])
+    for loss in ([9, 5, 4, 3, 2, 1, 0], [np.inf, 5, 4, 3, 2, 1, 0], [np.nan] * 7):
+        np.testing.assert_array_equal(_plot.visible(t, loss), (t, loss))  # changes at once
+    late, loss = _plot.visible(t, [9, 9, 9, 5, 4, np.inf, np.nan])
+    assert late.tolist() == [0.0, 1e-7, 1e-6, 0.5, 3.0, 4.0]  # from the last at which it has not
+    assert loss[:3].tolist() == [9, 9, 5]
+    assert _plot.visible(t[1:], [9] * 6)[0].tolist() == [0.5, 3.0, 4.0]
 
 
 def test_labels_that_are_there_stay():

@@ -1,6 +1,7 @@
 """Wrong arguments and files, full disks and interrupts."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,28 @@ def _write_bad_files():
     np.save("norows.npy", np.ones((0, 3)))
     np.savez("two.npz", a=np.eye(2), b=np.eye(3))
     np.savez("none.npz")
+    _write_bad_weights()
+
+
+def _write_bad_weights():
+    v, k, q = np.ones(4), np.ones((4, 1, 4)), np.ones((4, 4))
+    hole, lame = k.copy(), v.copy()
+    hole[2, 0, 3], lame[1] = np.nan, 0
+    bad = {
+        "good": {}, "scalar": {"v": 1.0}, "column": {"v": np.ones((4, 1))},
+        "few": {"v": np.ones(3)}, "short": {"k": np.ones((4, 3))},
+        "rank0": {"k": np.ones((4, 0, 4))}, "ranks": {"k": np.ones((4, 2, 4))},
+        "hole": {"k": hole}, "words": {"q": "abc"},
+        "giant": {"q": 1e40 * q}, "lame": {"v": lame, "k": k * lame[:, None, None]},
+        "still": {"v": 0 * v, "k": 0 * k, "q": 0 * q}, "heavy": {"v": 1e9 * v},
+    }  # fmt: skip
+    for name, other in bad.items():
+        np.savez(f"start-{name}.npz", **{"v": v, "k": k, "q": q, **other})
+    np.savez("start-names.npz", value=v, k=k, q=q)
+    np.savez("start-objects.npz", v=v, k=np.array([None, 1]), q=q)
+    with zipfile.ZipFile("start-bytes.npz", "w") as archive:
+        for name in "vkq":
+            archive.writestr(f"{name}.npy", b"not an array")
 
 
 MISUSE = [
@@ -57,6 +80,7 @@ MISUSE = [
     ([*REFERENCE, "--rank", "9" * 23], "--rank:", "at most 1e+07"),
     ([*REFERENCE, "--rank", "2000", "--heads", "2000"], "--heads and --rank:", "at most"),
     ([*REFERENCE, "--context-length", "1e400"], "--context-length", "or inf, got 1e400"),
+    (["--covariance", "start-bytes.npz:v"], "--covariance start-bytes.npz:v", "NumPy's format"),
     (["--covariance", "two.npz:c"], "--covariance two.npz:c", "'c'"),
     (["--tokens", "text.csv"], "--tokens text.csv", "line 2, column 2: 'x'"),
     (["--tokens", "ragged.csv"], "--tokens ragged.csv", "line 3"),
@@ -110,6 +134,27 @@ MISUSE = [
     ([*REFERENCE, "--plot", "folder.png"], "--plot", "is a folder"),
     ([*REFERENCE, "--json", "loss.csv"], "--json", ".json"),
     (["--tokens", "whole.json", "--json", "whole.json"], "--json", "inputs"),
+    (["--eigenvalues", "1.6,1.0"], "--eigenvalues", "separate numbers by spaces"),
+    ([*REFERENCE, "--heads", "1,5"], "--heads", "separate numbers by spaces"),
+    *[([*REFERENCE, "--initial", file], f"--initial {file}", says) for file, says in {
+        "missing.npz": "No such file", "junk.npz": "format", "none.npz": "holds no arrays",
+        "loss.csv": "must be an .npz", "whole.npy": "must be an .npz",
+        "start-names.npz": "has no array 'v', only value, k, q",
+        "start-objects.npz": "format", "start-bytes.npz": "v is not in NumPy's format",
+        "start-words.npz": "q: must hold real numbers",
+        "start-scalar.npz": "v must be (H,)", "start-column.npz": "got shape (4, 1)",
+        "start-few.npz": "k must be (3, 4) or (3, R, 4)", "start-short.npz": "got shape (4, 3)",
+        "start-rank0.npz": "got shape (4, 0, 4)", "start-ranks.npz": "q must be (4, 2, 4)",
+        "start-hole.npz": "k: nan in 3, 1, 4", "start-giant.npz": "q: 1e+40 in row 1, column 1",
+        "start-lame.npz": "head 2 never learns", "start-still.npz": "head 1 never learns",
+        "start-heavy.npz": "must be small",
+    }.items()],
+    *[([*REFERENCE, "--initial", "start-good.npz", name, "1"], name, "not allowed with --initial")
+      for name in ("--init", "--seed", "--heads", "--rank")],
+    ([*REFERENCE, "--initial", ""], "--initial", "must name a file"),
+    (["--eigenvalues", "1", "2", "--initial", "start-good.npz"], "--initial", "D = 2"),
+    ([*REFERENCE, "--initial", "start-good.npz", "--context-scale", "2"], "--context-scale",
+     "--overlay"),
 ]  # fmt: skip
 
 
@@ -129,6 +174,14 @@ def test_misuse_is_one_line_and_writes_nothing(arguments, name, says, capsys):
     assert name in captured.err
     assert says in captured.err
     assert {path: path.stat().st_mtime_ns for path in Path().iterdir()} == before
+
+
+def test_a_merged_model_is_told_where_to_go(capsys):
+    assert predict.main(["merged", "--eigenvalues", "1"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "train.py --design merged" in error
+    assert "sweep.py run --merged" in error
 
 
 def test_without_data_it_predicts_the_run_of_the_paper():

@@ -23,6 +23,7 @@ _in_empty_folder = support_predict.in_empty_folder
 )
 def test_labels_of_plateaus_do_not_overlap(values):
     options = predict.make_parser().parse_args(["linear", "--eigenvalues", *values])
+    predict.check_together(options)
     prediction = theory.predict(options)
     figure, ax = style.figure(5.6, 3.3)
     picture.draw(ax, prediction, [])

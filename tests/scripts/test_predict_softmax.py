@@ -55,7 +55,7 @@ def test_formulas_are_the_closed_forms(heads):
     bound = closed.lower_bound(*given, heads, noise=0.7)
     assert result["lower_bound_loss"] == pytest.approx(bound, rel=ROUNDING)
     heads_of = [task["single_head"] for task in result["tasks"]]
-    np.testing.assert_allclose([h["omega"] for h in heads_of], single.omega, rtol=ROUNDING)
+    np.testing.assert_allclose([h["omega"] for h in heads_of], single.omega_bar, rtol=ROUNDING)
     np.testing.assert_allclose([h["mu"] for h in heads_of], single.mu, rtol=ROUNDING)
     shares = [h["water_filling_allocation"] for h in heads_of]
     assert sum(shares) == pytest.approx(math.exp(-1), rel=ROUNDING)
@@ -77,7 +77,7 @@ def test_exact_losses_are_those_of_the_quadrature():
     result = softmax(*UNEQUAL, "--context-length", "60")
     task = numerics.MultiTask(WORLD[0], signal=WORLD[1], context_length=60, noise=0.7)
     point = closed.limit_weights(*WORLD, 60, noise=0.7)
-    whole = numerics.exact_loss(point.omega, point.mu, task)
+    whole = numerics.exact_loss(point.omega_bar, point.mu, task)
     assert result["exact_flow_limit_loss"] == pytest.approx(whole.value, rel=EXACT)
     best = [numerics.exact_optimum(d, lam, 60, noise=0.7) for d, lam in zip(*WORLD, strict=True)]
     assert result["exact_optimum_loss"] == pytest.approx(sum(b.loss for b in best), rel=EXACT)
@@ -163,7 +163,7 @@ def test_use_at_another_length():
     assert other["flow_limit_loss"] == pytest.approx(formula, rel=ROUNDING)
     point = closed.limit_weights(*WORLD, 100, noise=0.7)
     task = numerics.MultiTask(WORLD[0], signal=WORLD[1], context_length=400, noise=0.7)
-    exact = numerics.exact_loss(point.omega, point.mu, task)
+    exact = numerics.exact_loss(point.omega_bar, point.mu, task)
     assert other["exact_flow_limit"]["loss"] == pytest.approx(exact.value, rel=EXACT)
     same = softmax(*UNEQUAL, "--test-length", "100")
     for name in ("exact_flow_limit", "exact_optimum"):
@@ -180,9 +180,9 @@ def phases(length, embedding, omega, mu):
     times = np.unique(np.concatenate([x * duration for x in (
         np.linspace(0, 1, 2001), np.geomspace(1e-6, 1, 2001))]))  # fmt: skip
     run = head.flow(omega, mu, duration, times=times)
-    bracket = run.mu * run.omega * (1 + 10 * head.spread(run.omega))
+    bracket = run.mu * run.omega_bar * (1 + 10 * head.spread(run.omega_bar))
     end = run.t[np.argmax(bracket >= softmax_phases.SHARE)]
-    close = run.t[np.argmax(10 * run.omega**2 >= 1 - softmax_phases.CLOSE)]
+    close = run.t[np.argmax(10 * run.omega_bar**2 >= 1 - softmax_phases.CLOSE)]
     return predicted, float(end), float(close - end)
 
 
