@@ -55,6 +55,7 @@ Array = NDArray[Any]
 _MOST = 1e50  # of a rate or a weight
 _LEAST = 1e-100  # of a duration
 _HEAVIEST = 100.0  # of a first weight, in units of the weights that a mode ends with
+_LIGHTEST = 1e-10  # of the largest first weight, in the same units
 
 
 @guarded
@@ -103,8 +104,9 @@ def reduced_cascade(
     Raises
     ------
     ValueError, TypeError
-        If a size, a sign or a time is out of range, or a first weight exceeds a hundred times the
-        weights (growth/curvature)^{1/3} of a learned mode. A mode that is not learned is no error.
+        If a size, a sign or a time is out of range, or the largest first weight is no 0 and outside
+        1e-10 to 100 times the weights (growth/curvature)^{1/3} of a learned mode. A mode that is
+        not learned is no error.
 
     Notes
     -----
@@ -198,10 +200,18 @@ def _validated(
             raise ValueError(f"{name} must be at most {_MOST:g}: rescale the tokens or the time")
     # Beyond, g_d is the difference of terms so large that its roundings exceed the tolerance.
     learned = float(np.cbrt((rates if rates.any() else 1.0) / bends).max())
-    if np.abs(theta).max() > _HEAVIEST * learned:
+    largest = float(np.abs(theta).max())
+    sizes = f"the weights of a learned mode, (growth/curvature)^(1/3) <= {learned:.3g}"
+    if largest > _HEAVIEST * learned:
         raise ValueError(
-            f"initial must be small: at most {_HEAVIEST:g} times the weights of a learned mode, "
-            f"(growth/curvature)^(1/3) <= {learned:.3g}, got a largest of {np.abs(theta).max():.3g}"
+            f"initial must be small: at most {_HEAVIEST:g} times {sizes}, "
+            f"got a largest of {largest:.3g}"
+        )
+    # Smaller by 1/w, a drop is shorter than the time before it by w too: down to its roundings.
+    if 0 < largest < _LIGHTEST * learned:
+        raise ValueError(
+            f"initial must be 0 or at least {_LIGHTEST:g} times {sizes}, "
+            f"got a largest of {largest:.3g}"
         )
     return rates, bends, theta
 

@@ -156,7 +156,8 @@ def run_stage(
         return Stage(equations, np.array([start]), y0[None], None, None, True)
     excess.terminal = True  # type: ignore[attr-defined]
     excess.direction = 1  # type: ignore[attr-defined]
-    # Errors count relative to the weights at the start of the stage, however small they are.
+    # Errors of v count relative to the weights at the start of the stage, however small they are;
+    # those of E are relative errors of the weights that it multiplies.
     scale = float(np.sqrt(np.mean(y0[: equations.H] ** 2 + equations.P.sum(axis=1)))) or 1.0
     with warnings.catch_warnings():  # the failure is told
         warnings.filterwarnings("ignore", message="lsoda: ")
@@ -169,7 +170,7 @@ def run_stage(
             events=excess if waiting else None,
             dense_output=True,
             rtol=rtol,
-            atol=rtol * min(scale, 1.0),
+            atol=rtol * np.where(np.arange(y0.size) < equations.H, scale, 1.0),
         )
     failure = None if solution.status >= 0 else str(solution.message)
     return Stage(equations, solution.t, solution.y.T, solution.sol, failure, solution.status == 1)

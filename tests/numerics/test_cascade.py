@@ -248,6 +248,18 @@ def test_two_modes_that_drop_together():
     assert 0 < cascade.drop_times[1] - cascade.drop_times[0] < 5
 
 
+def test_only_the_size_beside_what_is_learned_counts():
+    """Weights s w, growth α g and curvature α c/s³ make the same run with t/(α s)."""
+    model = SeparateAttention(2, 2)
+    theta, s, alpha = model.initial_weights(0.01, rng=0), 100.0, 1e-28
+    growth, curvature = np.array([1.0, 0.3]), np.array([1.0, 0.4])
+    run = reduced_cascade(model, growth, curvature, theta)
+    other = reduced_cascade(model, alpha * growth, alpha * curvature / s**3, s * theta)
+    # To the tolerance of the flow, 1e-8, over some hundred steps.
+    np.testing.assert_allclose(other.drop_times * alpha * s, run.drop_times, rtol=1e-6)
+    assert other.learned == run.learned == (0, 1)
+
+
 def test_bad_input_is_refused():
     model = SeparateAttention(2, 1)
     good = np.full(model.size, 0.01)
@@ -266,6 +278,12 @@ def test_bad_input_is_refused():
             reduced_cascade(model, one, one, scale * good)
     with pytest.raises(ValueError, match="initial must be small"):
         reduced_cascade(model, [0.0, 0.0], one, 1e8 * good)
+    for scale in (1e-10, 1e-20):  # where a drop would be shorter than the roundings of its time
+        with pytest.raises(ValueError, match="initial must be 0 or at least 1e-10 times"):
+            reduced_cascade(model, one, one, scale * good)
+    least = 1e-10 / np.abs(good).max() * good
+    assert len(reduced_cascade(model, one, one, 1.01 * least).learned) == model.heads
+    assert reduced_cascade(model, one, one, 0 * good, 1.0).learned == ()
     # A hundred times is far from small, but answered: v² − k² keeps the first head large.
     assert reduced_cascade(model, one, one, 90 / 0.01 * good * np.r_[1, 0.5, 0.5, 0.3, 0.2]).learned
     for name in ("duration", "tau", "rtol"):
