@@ -69,37 +69,31 @@ _PROPERTIES = tuple(
     for name in ("monotone", "ordering", "scaling", "scaling_softmax")
 )
 _STACKED = ("tests/properties/test_stack.py", "tests/properties/test_stack_batches.py")
-_ORACLES = _under(
-    "tests/analytic",
-    "test_oracles test_softmax_finite_dimension test_softmax_numbers test_softmax_proofs_flow "
-    "test_softmax_kinds_training test_softmax_proofs_heads test_softmax_public "
-    "test_softmax_trajectory",
+_ORACLES = (
+    "tests/analytic/test_oracles.py",
+    *_under(
+        "tests/analytic/softmax",
+        "test_finite_dimension test_numbers test_proofs_flow test_kinds_training test_proofs_heads "
+        "test_public test_trajectory",
+    ),
 )
 _SHAPES = _under(
-    "tests/numerics",
-    "test_layer test_layer_features test_layer_kernels test_layer_lengths test_layer_moments "
-    "test_layer_multitask",
+    "tests/numerics/layers",
+    "test_attention test_features test_kernels test_lengths test_moments test_multitask",
 )
-_RULES = _under("tests/numerics", "test_softmax_quadrature")
-_EXACT = _under(
-    "tests/numerics", "test_softmax_exact test_softmax_exact_error test_softmax_quadrature"
-)
-_BEST = _under("tests/numerics", "test_softmax_optimum test_softmax_optimum_search")
-_FLOWS = _under("tests/numerics", "test_softmax_reduced test_softmax_spectral")
-_OPTIMA = _under("tests/numerics", "test_softmax_heads test_softmax_heads_search")
+_RULES = _under("tests/numerics/softmax", "test_quadrature")
+_EXACT = _under("tests/numerics/softmax", "test_exact test_exact_error test_quadrature")
+_BEST = _under("tests/numerics/softmax", "test_optimum test_optimum_search")
+_FLOWS = _under("tests/numerics/softmax", "test_reduced test_spectral")
+_OPTIMA = _under("tests/numerics/softmax", "test_heads test_heads_search")
 _DERIVATIVES = _under(
-    "tests/numerics",
-    "test_numerics_mixture test_numerics_models test_numerics_moments test_numerics_networks "
-    "test_numerics_types",
+    "tests/numerics", "test_mixture test_models test_moments test_networks test_types"
 )
-_CALLS = _under(
-    "tests/gpu",
-    "test_models_attention test_models_jvp test_models_layers test_models_moments "
-    "test_models_multitask test_models_spectral",
+_CALLS = (
+    *_under("tests/gpu", "test_attention test_jvp test_moments test_spectral"),
+    *_under("tests/gpu/layers", "test_layers test_multitask"),
 )
-_WALKS = _under(
-    "tests/gpu", "test_integrate_methods test_integrate_oracles test_integrate_stabilised"
-)
+_WALKS = _under("tests/gpu/integrate", "test_methods test_oracles test_stabilised")
 
 GROUPS = (
     Group("analytic", _ANALYTIC + _SOFTMAX_FORMS, ("tests/analytic", *_PROPERTIES, "analytic")),
@@ -116,7 +110,7 @@ GROUPS = (
     Group(
         "numerics steps",
         _PRODUCTS,
-        _under("tests/numerics", "test_numerics_large"),
+        _under("tests/numerics/integrate", "test_krylov"),
         keywords="precondition",
     ),
     Group("gpu", _BATCHED, (*_CALLS, *_STACKED, *_BATCHED), keywords="not torch"),

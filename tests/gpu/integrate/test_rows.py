@@ -10,7 +10,7 @@ from gpu.integrate.implicit import ImplicitStep
 from gpu.integrate.loop import Run, Settings
 from gpu.integrate.stabilised import StabilisedStep
 from gpu.integrate.step import ExplicitStep
-from tests.gpu.integrate_support import ATTENTION, logistic, powers, seeds
+from tests.gpu.integrate.support import ATTENTION, logistic, powers, seeds
 
 METHODS = ["explicit", "implicit", "Chebyshev"]
 HOST = array_api_strict.Device("CPU_DEVICE")

@@ -32,7 +32,7 @@ from numerics import (
     train,
 )
 from numerics.training.batches import bind, keyed_generator
-from tests.numerics.training_cases import (
+from tests.numerics.training.cases import (
     LAYER,
     OPTIMISERS,
     SAMPLE,

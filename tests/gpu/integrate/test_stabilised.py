@@ -22,7 +22,7 @@ from gpu.integrate.polynomials import (
 from gpu.integrate.stabilised import StabilisedStep, cost_of, reach
 from gpu.integrate.tableau import _tree_weights
 from numerics import LinearTask, SeparateAttention
-from tests.gpu.integrate_support import linear, logistic
+from tests.gpu.integrate.support import linear, logistic
 from tests.gpu.support import PLACES
 
 CLASSES = range(LEAST, LARGEST + 1)

@@ -14,9 +14,9 @@ from numerics import (
     token_blocks,
     tokens_of,
 )
+from tests.numerics.layers.test_attention import each_layer, naive_prediction
+from tests.numerics.layers.test_multitask import naive_prediction as naive_multitask
 from tests.numerics.support import assert_same, complex_gradient, spd, state
-from tests.numerics.test_layer import each_layer, naive_prediction
-from tests.numerics.test_layer_multitask import naive_prediction as naive_multitask
 
 
 def mixed_lengths(dimension):

@@ -10,7 +10,7 @@ from gpu.integrate.stabilised import StabilisedStep
 from gpu.integrate.step import ExplicitStep
 from gpu.integrate.tableau import DORMAND_PRINCE, RODAS5P
 from numerics import AttentionSystem
-from tests.gpu.integrate_support import ATTENTION, MODEL, MOMENTS, logistic, seeds
+from tests.gpu.integrate.support import ATTENTION, MODEL, MOMENTS, logistic, seeds
 from tests.gpu.support import PLACES, assert_close
 
 METHODS = [(ExplicitStep, 5), (ImplicitStep, 5), (StabilisedStep, 4)]

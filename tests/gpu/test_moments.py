@@ -8,7 +8,7 @@ import gpu
 import numerics
 from gpu._arrays import placed, product, to_host
 from tests.gpu.support import PLACES, assert_close
-from tests.gpu.test_models_attention import KINDS, ROWS, sources
+from tests.gpu.test_attention import KINDS, ROWS, sources
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -10,7 +10,7 @@ from gpu.integrate.implicit import ImplicitStep
 from gpu.integrate.loop import Settings
 from gpu.integrate.tableau import DORMAND_PRINCE
 from numerics import AttentionSystem, drop_times, gradient_flow
-from tests.gpu.integrate_support import ATTENTION, MODEL, MOMENTS, linear, logistic, seeds
+from tests.gpu.integrate.support import ATTENTION, MODEL, MOMENTS, linear, logistic, seeds
 
 
 def robertson(y):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from numerics import Cosine, FreshBatches, LinearTask, log_grid, train
-from tests.numerics.training_cases import (
+from tests.numerics.training.cases import (
     LAYER,
     OPTIMISERS,
     SOURCES,

@@ -11,7 +11,7 @@ import numerics
 from gpu._arrays import placed, rows_last, to_host
 from numerics.softmax.spectral import SpectralAttention, SpectralSystem
 from tests.gpu.support import HOST, PLACES, Place, assert_close
-from tests.gpu.test_models_attention import sources
+from tests.gpu.test_attention import sources
 from tests.numerics.support import EPS, complex_directional
 
 ROWS = 3
