@@ -142,7 +142,7 @@ def test_a_log_time_axis_begins_where_the_loss_does(name, before):
     (line,) = drawn(ax)
     zero, first = line.get_xdata()[:2]
     unseen = t[np.argmax(change > _plot.SEEN) - 1]
-    assert zero == 0 < t[1] < 0.1 * first  # the solver's step, a decade or more before
+    assert zero == 0 < t[1] < first  # the solver's first step is left out
     assert min(unseen, _plot.EARLY * t[-1]) <= first <= unseen
     # The limits of the axis are those of the line, and 5 % on both sides.
     left, right = np.log(ax.get_xlim())
