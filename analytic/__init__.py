@@ -2,11 +2,10 @@
 
 The formulas take floats, arrays of any library with ``__array_namespace__`` (others become
 NumPy's), `fractions.Fraction`, mpmath numbers and SymPy symbols; what needs an order or an
-eigenproblem (`saddle_path`, `stability_index`, `general_modes`, `principal_component_prediction`)
-takes numbers only. `symbolic` and `to_latex` give any formula in the papers' symbols. Loss L = E(ŷ
-− y_q)², without a ½; N counts context pairs; flow τ dW/dt = −½ ∂L/∂W. The proofs are in
-`analytic.derivations`; nothing here imports SymPy before it or an expression is asked for. [L] is
-Zhang, Singh, Latham, Saxe (2025), arXiv 2501.16265v2.
+eigenproblem, like `saddle_path` and `general_modes`, takes numbers only. `symbolic` and `to_latex`
+give any formula in the papers' symbols. Loss L = E(ŷ − y_q)², without a ½; N counts context pairs;
+flow τ dW/dt = −½ ∂L/∂W. The proofs are in `analytic.derivations`; nothing here imports SymPy before
+it or an expression is asked for. [L] is Zhang, Singh, Latham, Saxe (2025), arXiv 2501.16265v2.
 
 Each docstring states its accuracy: ``Accuracy: n eps`` bounds the relative error of a float64
 result, of every entry, by n·2⁻⁵², or the error over the size that it names: terms of both signs

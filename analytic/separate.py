@@ -48,7 +48,7 @@ def mode_curvature(
     task_eigenvalues: Number = 1,
     noise: Number = 0,
 ) -> Number:
-    """Return s_dλ_d (..., D), the curvature of the loss along m_d.
+    """Return s_dλ_d (..., D), half the second derivative of the loss in m_d.
 
     Parameters
     ----------

@@ -9,8 +9,8 @@ without a ½, is block diagonal in the eigenbasis; for i learned and d not, the 
 
 of determinant 4 u_i² s_dλ_d (gain_i − gain_d): negative exactly where the unlearned mode is worth
 more than the learned one. No other block has a negative eigenvalue, and zero heads contribute
-zeros: their escape is cubic, not exponential. Under the flow a small displacement along an
-eigenvalue h grows at the rate −h/(2τ).
+zeros: the loss is cubic in them, and they leave in a time of order 1/v_0, not exponentially.
+Under the flow a small displacement along an eigenvector of eigenvalue h grows at the rate −h/(2τ).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def stability_index(
 
     Returns
     -------
-    Integers (...). Zero does not mean a minimum: at zero weights, and at every subset that holds
-    the most valuable modes, instability is of higher order.
+    Integers (...). Zero does not mean a minimum: while a mode is unlearned, idle heads escape at
+    higher order.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Heads that share the tasks out among them, and how far several heads beat one.
 
-Head h serves the tasks assigned to it as the best single head would, and no others. Disjoint blocks
-do not interact in `spectral_loss`, so the losses add up. Symbols as in `analytic.softmax.limit`.
+Head h serves the tasks assigned to it as the best single head would, and no others. Such heads do
+not interact in `spectral_loss`, so the losses add up. Symbols as in `analytic.softmax.limit`.
 [S] is arXiv 2402.19442; its forms are derived here.
 """
 

@@ -46,7 +46,7 @@ def long_context_loss(
     ----------
     omega_bar, mu
         ω̄ and μ of the head of each task, scalars or (..., I); 2ω̄² < 1, beyond which
-        E e^{2s} over scores and queries is infinite.
+        E e^{ω̄²‖q‖²}, the leading order of L E Σp², is infinite.
     block_dims, signal
         d_i > 0 and λ_i > 0, scalars or (..., I).
     context_length
@@ -65,9 +65,9 @@ def long_context_loss(
 
     Notes
     -----
-    The error is O(1/L²) at fixed d and weights where 6ω̄² < 1: P then falls short of its leading
-    order by about 2(1 − 6ω̄²)^{−d/2}(1 − 2ω̄²)^{d/2}/L of it, 64/L at d = 10, ω̄² = 1/d, and 2e²/L for
-    d → ∞. It is `first_order_loss` of such a head. Derived here.
+    The error is O(1/L²) at fixed d and weights where 6ω̄² < 1: E Σp² then falls short of P by
+    [2κ_6 − 3κ_4 + κ_2]/(κ_2 L) of it, κ_n = (1 − nω̄²)^{−d/2}: 52/L at d = 10, ω̄² = 1/d, and
+    (2e² − 3e + 1)/L for d → ∞. It is `first_order_loss` of such a head. Derived here.
     Accuracy: 8 eps of the sum of the absolute values of its terms, A and P times 1 + (d + 2) ω̄²/(1
     − 2ω̄²).
 

@@ -1,7 +1,7 @@
 """Where the gradient flow of [S] ends with as many heads as tasks: one head for each task.
 
-At the limit head i has ω_j = d_i^{−1/2} on its own block and zero elsewhere, so that ‖ω‖² = 1 and
-distinct heads overlap by e⁰: tasks decouple. d_i `block_dims`, λ_i `signal` per coordinate, L
+At the limit head i has ω_j = d_i^{−1/2} on its own block and zero elsewhere, so that ‖ω‖² = 1, and
+reads out its own task alone: tasks decouple. d_i `block_dims`, λ_i `signal` per coordinate, L
 `context_length`, σ `noise`, c_i = φ_i d_i/L with φ_i = 1 + σ²/(λ_i d_i); loss without ½ and without
 the query's label noise. Scalars d, λ are one task; arrays (..., I) have the task as last axis, and
 L and σ are then over the batch dimensions. [S] is arXiv 2402.19442; its forms are derived here.

@@ -37,7 +37,7 @@ def noise_factor(block_dims: Number, signal: Number, *, noise: Number = 0) -> Nu
 
     Notes
     -----
-    [S], by definition: label noise acts as signal of dimension d_i times larger.
+    [S], by definition: in c_i = φ_i d_i/L label noise counts as a block φ_i times larger.
     Accuracy: 3 eps.
 
     Examples
@@ -197,7 +197,7 @@ def first_order_loss(
     Parameters
     ----------
     omega, mu, block_dims, signal, context_length, noise
-        As in `spectral_loss`, with 2(ω_j^h)² < 1: beyond, E e^{s_h + s_{h'}} is infinite.
+        As in `spectral_loss`, with 2(ω_j^h)² < 1: beyond, κ^{hh} is infinite.
 
     Returns
     -------

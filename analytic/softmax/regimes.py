@@ -234,8 +234,9 @@ def participation_exponent(load: Number, *, mean: bool = True) -> Number:
 def participation_branches(load: Number) -> ParticipationBranches:
     """Return the three branches u − 1, −(√2 − √u)² and −(2 − u)²/(8u) of `participation_exponent`.
 
-    Raises `ValueError` if u <= 0. The third is lim ln P(one score exceeds the sum of the others)
-    plus ln L, over ln L. Generic over symbols, since it needs no order. Derived here.
+    Raises `ValueError` if u <= 0. The third is lim ln(L·Pr)/ln L, Pr the probability that e^s of
+    a given token exceeds the sum of the others'. Generic over symbols, since it needs no order.
+    Derived here.
 
     Accuracy: 6 eps.
 
