@@ -73,7 +73,8 @@ class Ensemble:
     def plot(self, ax: Any = None, **style: Any) -> Any:
         """Draw the loss of every row over time into `ax` or new axes; return the axes.
 
-        `style` goes to ``Axes.plot``; a label is given to the first row.
+        `style` goes to ``Axes.plot``; a label is given to the first row. Early times, but t = 0,
+        are left out as `numerics.Trajectory.plot` does, if they are for every row.
 
         >>> import gpu, numerics
         >>> from matplotlib.figure import Figure
@@ -85,7 +86,9 @@ class Ensemble:
         2
         """
         ax = _plot.axes(ax, _plot.time_label(self.unit))
-        _plot.curve(ax, to_host(self.t), to_host(self.loss), {"alpha": 0.7, **style})
+        t, loss = to_host(self.t), to_host(self.loss)
+        kept = np.isin(t, np.concatenate([_plot.visible(t, row)[0] for row in loss]))
+        _plot.curve(ax, t[kept], loss[:, kept], {"alpha": 0.7, **style})
         return ax
 
 

@@ -71,19 +71,10 @@ def chosen(args: argparse.Namespace) -> list[Row | Growth]:
 
 def folder_of(args: argparse.Namespace) -> Path | None:
     """Where results go, made and tried; None for the terminal alone."""
-    if args.out is None:
-        if args.only or args.quick:
-            return None
-        folder = RESULTS
-    elif not args.out.strip():
-        raise console.InputError("--out: must name a folder, got nothing")
-    else:
-        folder = Path(args.out)
-    with console.blame("--out"):
-        folder.mkdir(parents=True, exist_ok=True)
-    for name in ("RESULTS.md", "RESULTS.json"):
-        console.check_writable(folder / name, "--out")
-    return folder
+    if args.out is None and (args.only or args.quick):
+        return None
+    folder = RESULTS if args.out is None else args.out
+    return console.make_folder(folder, files=("RESULTS.md", "RESULTS.json"))
 
 
 def command(argv: list[str] | None) -> str:

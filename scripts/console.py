@@ -97,7 +97,11 @@ def _in_the_way(error: OSError) -> str | None:
     """Which file stands where a folder is wanted, if that is the error."""
     if not isinstance(error, FileExistsError | NotADirectoryError) or error.filename is None:
         return None
-    path = Path(os.fsdecode(error.filename))
+    return _file_on(Path(os.fsdecode(error.filename)))
+
+
+def _file_on(path: Path) -> str | None:
+    """Which file stands on the way to a folder, or in its place."""
     files = [place for place in (path, *path.parents) if place.exists() and not place.is_dir()]
     return f"{files[0].name} is a file, not a folder" if files else None
 
@@ -105,20 +109,47 @@ def _in_the_way(error: OSError) -> str | None:
 # Files
 
 
+def check_named(path: str | Path, argument: str, kind: str = "file") -> None:
+    """Raise `InputError` where a file, or a folder, is to be named and is not."""
+    if not str(path).strip():
+        raise InputError(f"{argument}: must name a {kind}, got nothing")
+
+
+def no_folder(path: str | Path) -> str:
+    """Why there is no such folder."""
+    return _file_on(Path(path)) or f"there is no folder {path}"
+
+
+def make_folder(path: str | Path, argument: str = "--out", *, files: Sequence[str] = ()) -> Path:
+    """Return a folder, made if there is none, in which these files can be written.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made, or one of the files cannot be written.
+    """
+    check_named(path, argument, "folder")
+    with blame(argument):
+        folder = Path(os.path.realpath(path))  # unlike resolve(), at peace with a loop of links
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in files:
+        check_writable(folder / name, argument)
+    return folder
+
+
 def check_writable(path: str | Path, argument: str, *, suffixes: Sequence[str] = ()) -> Path:
     """Return where to write, or raise `InputError` naming the argument; call it before long work.
 
     Links are followed. `suffixes` lists the endings that are allowed, in small letters.
     """
-    if not str(path).strip():
-        raise InputError(f"{argument}: must name a file, got nothing")
+    check_named(path, argument)
     if "\0" in str(path):
         raise InputError(f"{argument}: must name a file, got a name with a null character")
     target = Path(os.path.realpath(path))
     if suffixes and target.suffix.lower() not in suffixes:
         raise InputError(f"{argument}: must end in {' or '.join(suffixes)}, got {path}")
     if not target.parent.is_dir():
-        raise InputError(f"{argument}: there is no folder {Path(path).parent} to write into")
+        raise InputError(f"{argument}: {no_folder(Path(path).parent)}")
     if target.is_dir():
         raise InputError(f"{argument}: {path} is a folder")
     if target.exists() and not target.is_file():
@@ -200,6 +231,17 @@ def _separators(text: str) -> str:
     if "," not in text and ";" not in text:
         return ""
     return "; separate numbers by spaces, write decimals with a point"
+
+
+# Fourth powers of these neither overflow nor vanish.
+LEAST, MOST = 1e-30, 1e30
+POSITIVE = real(above=0, at_least=LEAST, at_most=MOST)
+NOT_NEGATIVE = real(at_least=0, at_most=MOST)
+
+
+def flag(name: str) -> str:
+    """The option that argparse stores under a name."""
+    return "--" + name.replace("_", "-")
 
 
 # The terminal

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import sys
 import time
 from pathlib import Path
@@ -62,15 +61,8 @@ def chosen(names: list[str]) -> list[str]:
 
 def folder(path: str, names: list[str]) -> Path:
     """The output folder, made if absent, with room to write every file."""
-    if not path.strip():
-        raise console.InputError("--out: must name a folder, got nothing")
-    with console.blame("--out"):
-        out = Path(os.path.realpath(path))  # unlike resolve(), at peace with a loop of links
-        out.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        for suffix in (".svg", ".png", ".csv"):
-            console.check_writable(out / (name + suffix), "--out")
-    return out
+    files = [name + suffix for name in names for suffix in (".svg", ".png", ".csv")]
+    return console.make_folder(path, files=files)
 
 
 def make(name: str, out: Path, *, quick: bool = False, seed: int = 0) -> list[Path]:

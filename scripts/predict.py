@@ -10,12 +10,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import console
-from prediction.options import add_linear, check_outputs, check_together
-from prediction.softmax_options import add_softmax, check_softmax
+from prediction.linear.options import add_linear, check_linear
+from prediction.softmax.options import add_softmax, check_softmax
 
 if TYPE_CHECKING:
-    from prediction.measured import Measured
-    from prediction.theory import Prediction
+    from prediction.linear.measured import Measured
+    from prediction.linear.theory import Prediction
 
 PROGRAM = "predict.py"
 EPILOG = """examples:
@@ -42,7 +42,7 @@ def make_parser() -> console.Parser:
 
 def measure(prediction: Prediction, options: argparse.Namespace, curve: Any) -> list[Measured]:
     """Run and read what the options ask for, in the order in which it is reported."""
-    from prediction import measured
+    from prediction.linear import measured
 
     runs = []
     if options.flow:
@@ -62,11 +62,11 @@ def measure(prediction: Prediction, options: argparse.Namespace, curve: Any) -> 
 
 def linear(options: argparse.Namespace) -> int:
     """Predict, check where asked to, and report."""
-    check_together(options)
-    check_outputs(options, "covariance", "tokens", "overlay", "initial")
-    from prediction import inputs, report
-    from prediction.theory import predict
-    from prediction.warn import find_warnings
+    check_linear(options)
+    from prediction import inputs
+    from prediction.linear import report
+    from prediction.linear.theory import predict
+    from prediction.linear.warn import find_warnings
 
     # Before anything is computed or said: a mistake in a file should show at once.
     curve = options.overlay and inputs.read_curve(options.overlay, options.steps_per_row)
@@ -79,7 +79,7 @@ def linear(options: argparse.Namespace) -> int:
     if options.json is not None:
         console.write_atomically(options.json, report.to_json(prediction, options, warnings, runs))
     if options.plot is not None:
-        from prediction import picture
+        from prediction.linear import picture
 
         picture.save(options.plot, prediction, runs)
     console.wrote(options.plot, options.json)
@@ -89,11 +89,11 @@ def linear(options: argparse.Namespace) -> int:
 def softmax(options: argparse.Namespace) -> int:
     """Predict and report."""
     check_softmax(options)
-    from prediction import inputs, softmax_measured
-    from prediction import softmax_report as report
-    from prediction.softmax_phases import find_phases
-    from prediction.softmax_theory import predict
-    from prediction.softmax_warn import find_warnings
+    from prediction import inputs
+    from prediction.softmax import measured, report
+    from prediction.softmax.phases import find_phases
+    from prediction.softmax.theory import predict
+    from prediction.softmax.warn import find_warnings
 
     curve = options.overlay and inputs.read_curve(options.overlay, options.steps_per_row)
     prediction = predict(options)
@@ -102,19 +102,19 @@ def softmax(options: argparse.Namespace) -> int:
         phases = find_phases(prediction.tasks, prediction.length, *options.init)
     warnings = find_warnings(prediction, phases)
     report.print_prediction(prediction, phases, warnings)
-    run = None if curve is None else softmax_measured.compare(prediction, options, curve)
+    run = None if curve is None else measured.compare(prediction, options, curve)
     if run is not None:
-        print(softmax_measured.text(run))
+        print(measured.text(run))
     if options.json is not None:
         text = report.to_json(prediction, options, phases, warnings, run)
         console.write_atomically(options.json, text)
     if options.plot is not None:
-        from prediction import softmax_picture, softmax_run_picture
+        from prediction.softmax import picture, run_picture
 
         if run is None:
-            softmax_picture.save(options.plot, prediction)
+            picture.save(options.plot, prediction)
         else:
-            softmax_run_picture.save(options.plot, run, phases)
+            run_picture.save(options.plot, run, phases)
     console.wrote(options.plot, options.json)
     return 0
 

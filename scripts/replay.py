@@ -98,10 +98,7 @@ def check_outputs(options: argparse.Namespace) -> None:
 def check_folder(options: argparse.Namespace) -> None:
     """Make the folder of the other files; call it when the sample is known to be good."""
     source = Path(options.run)
-    folder = source.parent if options.out is None else Path(options.out)
-    if options.out is not None:
-        with console.blame("--out"):
-            folder.mkdir(parents=True, exist_ok=True)
+    folder = source.parent if options.out is None else console.make_folder(options.out)
     for name, ending in (("csv", ".csv"), ("plot", ".png")):
         if getattr(options, name) is None:
             path = folder / f"{source.stem}-replay{ending}"

@@ -22,6 +22,7 @@ PALE = "#94C7E5"  # a wide measured line…
 OVER = "#8F3500"  # …and a thin predicted one over it
 SHADES = ["#08306B", "#2171B5", "#4292C6", "#6BAED6", "#9ECAE1", "#C6DBEF"]
 DASHES = (0, (4, 3))
+LOG_TIME_FROM = 20.0  # last over first of what happens, from which linear time hides the first
 
 RC: Any = {  # matplotlib types its keys one by one
     "font.size": 9.0,

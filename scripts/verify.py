@@ -16,7 +16,7 @@ import console
 
 if TYPE_CHECKING:
     from claims.base import Claim
-    from report.record import Record
+    from verifying.record import Record
 
 PROGRAM = "verify.py"
 EPILOG = """examples:
@@ -98,8 +98,8 @@ def run_claims(claims: list[Claim], args: argparse.Namespace) -> tuple[list[Reco
     from tqdm import tqdm
 
     from claims.base import Settings
-    from report.record import run_claim
-    from report.text import terminal_header, terminal_row
+    from verifying.record import run_claim
+    from verifying.text import terminal_header, terminal_row
 
     settings = Settings(full=args.full, seed=args.seed, backend=args.backend)
     width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 160
@@ -140,8 +140,8 @@ def facts(args: argparse.Namespace) -> dict[str, str]:
 
 def write_report(records: list[Record], args: argparse.Namespace, folder: Path) -> None:
     """Write the page, its twins and the pictures, each of them whole or not at all."""
-    from report.page import html
-    from report.text import markdown
+    from verifying.page import html
+    from verifying.text import markdown
 
     about = facts(args)
     results = json.dumps(
@@ -163,13 +163,8 @@ def write_report(records: list[Record], args: argparse.Namespace, folder: Path) 
 
 def prepare_folder(name: str) -> Path:
     """Make the report's folders, or say why that cannot be."""
-    if not name.strip():
-        raise console.InputError("--out: must name a folder, got nothing")
-    with console.blame("--out"):
-        folder = Path(os.path.realpath(name))  # unlike resolve(), at peace with a loop of links
-        (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    for file in (folder / "report.html", folder / "pictures" / "L1.svg"):
-        console.check_writable(file, "--out")
+    folder = console.make_folder(name, files=("report.html",))
+    console.make_folder(folder / "pictures", files=("L1.svg",))
     return folder
 
 
@@ -209,7 +204,7 @@ def run_precision(args: argparse.Namespace) -> int:
 
 def conclude(records: list[Record], folder: Path, interrupted: bool) -> int:
     """Print the summary and what failed, and choose the exit status."""
-    from report.text import summary
+    from verifying.text import summary
 
     if not records:
         print(f"{PROGRAM}: interrupted before a claim was finished", file=sys.stderr)

@@ -10,7 +10,7 @@ from analytic.derivations import moments as derived
 from analytic.derivations import symbols as sy
 from claims.base import Settings
 from numerics import LinearTask, matrix_loss, population_moments
-from report.record import run_claim
+from verifying.record import run_claim
 
 TASK = LinearTask([[1.0, 0.4], [0.4, 0.7]], 12, [[1.3, -0.2], [-0.2, 0.6]], noise=0.3)
 EPS = np.finfo(float).eps

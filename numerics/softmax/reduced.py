@@ -54,13 +54,15 @@ class ReducedRun:
     def plot(self, ax: Any = None, **style: Any) -> Any:
         """Draw the loss over [S]'s time into `ax` or new axes; return the axes.
 
+        Early points, but t = 0, are left out as `Trajectory.plot` does.
+
         >>> from matplotlib.figure import Figure
         >>> run = ReducedHead(10, 1.0, 100, embedding_dim=30).flow(0.01, 1.0, 50.0)
         >>> run.plot(Figure().subplots(), color="black").get_ylabel()
         'loss  ℓ'
         """
         ax = _plot.axes(ax, _plot.time_label(_plot.PAPER_TIME), "loss  ℓ")
-        _plot.curve(ax, self.t, self.loss, style)
+        _plot.curve(ax, *_plot.visible(self.t, self.loss), style)
         return ax
 
 

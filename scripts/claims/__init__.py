@@ -1,4 +1,4 @@
-"""The claims, in the order in which they are listed and run."""
+"""The claims of `verify.py`, in the order in which they are listed and run."""
 
 from __future__ import annotations
 

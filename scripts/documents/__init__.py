@@ -1,1 +1,1 @@
-"""The pages in docs/: what is generated in them, and from what."""
+"""What `write_docs.py` is made of: the pages in docs/, what is generated there, and from what."""

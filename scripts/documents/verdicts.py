@@ -9,7 +9,7 @@ from typing import Any
 
 import console
 from documents.page import capital, markdown_text
-from report.text import number, short
+from verifying.text import number, short
 
 MARKS = {"holds": "holds", "narrower": "**narrower**", "fails": "**FAILS**"}
 

@@ -1,4 +1,4 @@
-"""The figures by name. Nothing heavy is imported before a figure is asked for."""
+"""What `figures.py` draws, by name. Nothing heavy is imported before a figure is asked for."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What `predict.py` is made of: input, theory, measurement, report and picture."""
+"""What `predict.py` is made of: one folder for each model, and what both of them share."""

@@ -1,8 +1,7 @@
-"""Somebody's run in our units, of whichever model: its steps, losses and weights."""
+"""Somebody's run in our units, of whichever model: its steps and losses, its start and its end."""
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytic import Convention
+from results import note
 
 Array = NDArray[Any]
-NAME = "your run"
+NAME, COLOUR = "your run", "#CC79A7"
 STRANGE = 0.25  # beyond the noise of a batch of some hundred sequences: another unit
 
 
@@ -23,23 +23,6 @@ class Curve:
     t: Array
     loss: Array
     facts: dict[str, Any]
-
-
-def linear_convention(options: argparse.Namespace) -> Convention:
-    """How a user's run of ATTN_S relates to ours; nothing to convert without an overlay."""
-    return Convention(
-        loss_factor=options.loss_factor or 1.0,
-        context_scale=options.context_length
-        if options.no_context_scale
-        else options.context_scale or 1.0,
-        factors=3,
-        tau=options.tau,
-    )
-
-
-def softmax_convention(options: argparse.Namespace) -> Convention:
-    """How a user's run of softmax heads relates to [S]'s flow dθ/dt = −∂ℓ/∂θ, which has τ = ½."""
-    return Convention(loss_factor=options.loss_factor or 1.0, tau=0.5)
 
 
 def convert(convention: Convention, rate: float, curve: tuple[Array, Array]) -> Curve:
@@ -65,6 +48,6 @@ def start_note(start: float, expected: float, shown: str, factor: float) -> list
     if abs(ratio - 1) <= STRANGE:
         return []
     return [
-        f"note: your run starts at {ratio:.3g} times the loss before learning, {shown}: "
-        f"--loss-factor {ratio * factor:.2g}, another task or a target with noise?"
-    ]
+        note(f"your run starts at {ratio:.3g} times the loss before learning, {shown}: "
+             f"--loss-factor {ratio * factor:.2g}, another task or a target with noise?")
+    ]  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import console
 import numerics
 from analytic import Convention
+from results import json_text, note
 
 from .compare import TOLERANCE, Comparison
 from .engine import Replay
@@ -95,15 +94,11 @@ def lines(result: Result) -> list[str]:
         f"({replay.seconds_moments:.2g} s of it to prepare), from the sample's {replay.source}",
     ]
     if run.stored_as != "float64":
-        text.append(_note(f"the file holds {run.stored_as}; computed in float64, so a run made in "
+        text.append(note(f"the file holds {run.stored_as}; computed in float64, so a run made in "
                           f"{run.stored_as} differs by its own rounding"))  # fmt: skip
     if replay.status != "finished":
-        text.append(_note(replay.status + "; the curve up to there is kept"))
+        text.append(note(replay.status + "; the curve up to there is kept"))
     return [*text, *_agreement(result), "", *_table(result)]
-
-
-def _note(text: str) -> str:
-    return console.paint("note: ", "33") + text
 
 
 def _agreement(result: Result) -> list[str]:
@@ -113,7 +108,7 @@ def _agreement(result: Result) -> list[str]:
     text = []
     if found.shift:
         late = "its entry i is the loss after update i, not before; compared accordingly"
-        text.append(_note(f"the given loss is offset by one: {late}"))
+        text.append(note(f"the given loss is offset by one: {late}"))
     if not len(found.steps):
         return [*text, "no step at which both losses are finite"]
     text.append(f"largest |given − replayed| {found.max_abs:.3g} over {len(found.steps)} steps")
@@ -194,7 +189,7 @@ def to_json(result: Result) -> str:
             "flow_time": "tau = 1, attention with 1/N, tau dW/dt = -1/2 dL/dW",
         },
     }
-    return json.dumps(_plain(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_text(content)
 
 
 def _compared(found: Comparison | None) -> dict[str, Any]:
@@ -208,11 +203,3 @@ def _compared(found: Comparison | None) -> dict[str, Any]:
         "tolerance": TOLERANCE,
         "given_loss_is_offset_by": found.shift if found else None,
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import console
-from prediction.options import NOT_NEGATIVE, POSITIVE
+from console import NOT_NEGATIVE, POSITIVE, flag
+from prediction.linear.options import SPECTRUM
 
 if TYPE_CHECKING:
     from .grid import Cases
@@ -65,7 +66,7 @@ example:
 exit status: 0; 2 misuse, or DIR holds no cases or cannot be written; 130 interrupted.
 """
 
-LINEAR = {"eigenvalues": [[0.4, 0.3, 0.2, 0.1]], "context_length": [31.0], "rank": [1, 2, 4],
+LINEAR = {"eigenvalues": [SPECTRUM], "context_length": [31.0], "rank": [1, 2, 4],
           "init": [1e-2, 1e-3], "seeds": 2}  # fmt: skip
 SOFTMAX = {"dims": [5, 10, 20], "context_length": [10, 100, 1000]}
 MERGED = {name: value for name, value in LINEAR.items() if name != "rank"}
@@ -101,16 +102,18 @@ def _add_cases(parser: argparse.ArgumentParser) -> None:
     add("--grid", metavar="FILE", help="a grid as .toml or .json, in place of the options below")
     add("--list", metavar="FILE", help="cases as JSON lines, as --dry-run prints them")
     add("--eigenvalues", nargs="+", action="append", type=POSITIVE, metavar="λ",
-        help="of the token covariance; again for another spectrum")  # fmt: skip
+        help="of the covariance Λ of Gaussian tokens; again for another spectrum")  # fmt: skip
     add("--spectrum", nargs="+", metavar="RULE", help="eigenvalues by a rule, power:a, geometric:r "
         "or white, in place of --eigenvalues")  # fmt: skip
     add("--dimension", nargs="+", type=whole, metavar="D", help="sizes of --spectrum")
     add("--trace", nargs="+", type=POSITIVE, metavar="t", help="Σ λ of --spectrum (default 1)")
     add("--context-length", nargs="+", type=console.real(at_least=1, infinite=True), metavar="N",
         help="context pairs, the query not counted")  # fmt: skip
-    add("--heads", nargs="+", type=whole, metavar="H", help="heads (default D, or one a task)")
-    add("--rank", nargs="+", type=whole, metavar="R", help="key-query pairs in each head")
-    add("--noise", nargs="+", type=NOT_NEGATIVE, metavar="σ", help="of the labels (default 0)")
+    add("--heads", nargs="+", type=whole, metavar="H", help="heads (default: D, or one a task)")
+    add("--rank", nargs="+", type=whole, metavar="R",
+        help="key-query pairs in each head (default 1)")  # fmt: skip
+    add("--noise", nargs="+", type=NOT_NEGATIVE, metavar="σ",
+        help="standard deviation of the label noise in the context (default 0)")  # fmt: skip
     add("--init", nargs="+", type=POSITIVE, metavar="s", help="standard deviation of the initial "
         "weights (default 0.001); with --softmax the initial ω (default 0.01)")  # fmt: skip
     seeds = group.add_mutually_exclusive_group()
@@ -141,7 +144,8 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     add("--max-evaluations", type=console.integer(1), metavar="n",
         help="of the right-hand side, for each case")  # fmt: skip
     add("--retry", action="store_true", help="compute cases again that failed or were stopped")
-    add("--out", default="sweep", metavar="DIR", help="folder of the sweep (default sweep)")
+    add("--out", default="sweep", metavar="DIR", help="folder of the sweep, made if there is "
+        "none (default sweep)")  # fmt: skip
     add("--dry-run", action="store_true", help="print the cases as JSON lines and stop")
 
 
@@ -240,10 +244,4 @@ def _check_together(options: argparse.Namespace) -> None:
         raise console.InputError("--tasks: needs --dims, not --block-dims")
     if options.no_flow and given(("init", "seed", "seeds", "duration")):
         raise console.InputError("--no-flow: leaves no use for --init, --seed and --duration")
-    if not options.out.strip():
-        raise console.InputError("--out: must name a folder, got nothing")
-
-
-def flag(name: str) -> str:
-    """The option of a name."""
-    return "--" + name.replace("_", "-")
+    console.check_named(options.out, "--out", "folder")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import console
-from prediction.report import number, table
+from results import number, table
 
 from . import spectra
 from .case import KINDS

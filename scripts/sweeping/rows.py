@@ -89,7 +89,7 @@ def rows_of(folder: str | Path) -> tuple[list[Row], list[str]]:
     """
     store = Store(folder)
     if not store.folder.is_dir():
-        raise console.InputError(f"DIR: there is no folder {folder}")
+        raise console.InputError(f"DIR: {console.no_folder(folder)}")
     rows: list[Row] = []
     unread: list[str] = []
     for record in store.records():

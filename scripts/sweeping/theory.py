@@ -19,13 +19,12 @@ from numerics import (
     exact_task_loss,
     task_cascade,
 )
+from prediction.linear.theory import LARGEST_CASCADE
 
 from .case import LinearCase, MergedCase, SoftmaxCase
 
 Array = NDArray[Any]
 
-# A cascade follows H(1 + D) scalars through D stages: 14 s for 32 modes and heads.
-LARGEST_CASCADE = 700
 NOT_SMALL = 10.0  # initial weights for which it says nothing; far beyond, it does not end
 BEYOND_LAST_DROP = 1.3
 # Without a cascade v_0 is some init, not known to a factor.

@@ -21,7 +21,7 @@ import numerics
 from numerics.layers.moments import LayerMomentsSystem
 from numerics.layers.system import LayerSystem
 from numerics.training.batches import Batches, as_batches, keyed_entropy, keyed_generator
-from prediction.theory import MOST_WEIGHTS, make_task
+from prediction.linear.problem import MOST_WEIGHTS, make_task
 from replaying.gather import MOST_FEATURES
 
 from . import rate as defaults
@@ -167,14 +167,9 @@ def _check_memory(settings: dict[str, Any], size: int, on_moments: bool) -> None
     for name, count in held.items():
         if count is not None and count * each > MOST_NUMBERS:
             raise console.InputError(
-                f"{flag(name)}: {count} sequences of {each} numbers are more than the "
+                f"{console.flag(name)}: {count} sequences of {each} numbers are more than the "
                 f"{MOST_NUMBERS:.0e} that are held in memory"
             )
-
-
-def flag(name: str) -> str:
-    """The option of a setting."""
-    return "--" + name.replace("_", "-")
 
 
 # Data

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import console
+from console import flag
 from numerics.training.checkpoint import Checkpoint, load
-
-from .engine import flag
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,7 @@ def open_folder(name: str, settings: dict[str, Any]) -> Folder:
         If it cannot be written, or holds another run or a damaged checkpoint.
     """
     folder = Folder(Path(name))
-    with console.blame("--out"):
-        folder.path.mkdir(parents=True, exist_ok=True)
-    for file in folder.files:
-        console.check_writable(file, "--out")
+    console.make_folder(name, files=[file.name for file in folder.files])
     with console.blame("--out"):
         found = load(folder.checkpoint)
     if found is None:

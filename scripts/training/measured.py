@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import numerics
-from prediction.measured import DIVERGED
+from prediction.linear.measured import DIVERGED
 
 from .engine import HELD_OUT, MOST_NUMBERS, Plan, drawn
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 import console
-from prediction.options import NOT_NEGATIVE, POSITIVE
+from console import NOT_NEGATIVE, POSITIVE
+from prediction.linear.options import SPECTRUM
 
 MOST_STEPS = 100_000_000
 OPTIMISERS = ("gradient-descent", "momentum", "adam")
@@ -44,7 +45,7 @@ exit status: 0 trained, or diverged; 2 misuse; 130 interrupted (the checkpoint i
 def make_parser(program: str) -> console.Parser:
     """Describe the command line."""
     parser = console.Parser(prog=program, description=DESCRIPTION, epilog=EPILOG)
-    # What `prediction.theory.make_task` reads too.
+    # What `prediction.linear.problem.make_task` reads too.
     parser.set_defaults(covariance=None, task_eigenvalues=None)
     _add_data(parser)
     _add_layer(parser)
@@ -125,12 +126,11 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def check_together(options: argparse.Namespace) -> None:
     """Raise `InputError` for options that contradict each other, and fill in plain defaults."""
-    if options.tokens is not None and not options.tokens.strip():
-        raise console.InputError("--tokens: must name a file, got nothing")
-    if not options.out.strip():
-        raise console.InputError("--out: must name a folder, got nothing")
+    if options.tokens is not None:
+        console.check_named(options.tokens, "--tokens")
+    console.check_named(options.out, "--out", "folder")
     if options.tokens is None and options.eigenvalues is None:
-        options.eigenvalues = [0.4, 0.3, 0.2, 0.1]
+        options.eigenvalues = SPECTRUM
     if options.design == "merged" and options.rank is not None:
         raise console.InputError("--rank: needs --design separate; merged heads have full rank")
     if options.warmup is not None and options.schedule != "cosine":

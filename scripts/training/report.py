@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
-import console
 import numerics
-from prediction.report import number, table
+from results import json_text, note, number, table
 
 from .engine import Plan
 from .measured import TEST, Measured
@@ -99,11 +97,6 @@ def lines(result: Result) -> list[str]:
     return text
 
 
-def note(text: str) -> str:
-    """A reservation."""
-    return console.paint("note: ", "33") + text
-
-
 def _table(result: Result) -> str:
     predicted, found = result.plan.theory, result.measured
     head = ["modes", "plateau", result.plan.trained_on, TEST, "off by", "± sampling",
@@ -133,14 +126,14 @@ def to_csv(result: Result) -> str:
 
 def begun(plan: Plan, status: str, seconds: float) -> str:
     """The JSON of a run that is not over: what tells it from others."""
-    return _dump({"settings": plan.settings, "status": status, "seconds": seconds})
+    return json_text({"settings": plan.settings, "status": status, "seconds": seconds})
 
 
 def to_json(result: Result) -> str:
     """Every number, as JSON text; what is not finite is null."""
     plan, run = result.plan, result.run
     some = len(run.step) > 0
-    return _dump({
+    return json_text({
         "settings": plan.settings,
         "status": "finished" if result.diverged_at is None else "diverged",
         "diverged_at_step": result.diverged_at,
@@ -168,15 +161,3 @@ def to_json(result: Result) -> str:
             "weights": "record_states of run.npz holds them flat, in this order",
         },
     })  # fmt: skip
-
-
-def _dump(content: Any) -> str:
-    return json.dumps(_plain(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

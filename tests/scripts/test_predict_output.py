@@ -11,7 +11,7 @@ from matplotlib.text import Text
 import console
 import predict
 import style
-from prediction import picture, theory
+from prediction.linear import picture, theory
 from tests.scripts import support_predict
 from tests.scripts.support_predict import REFERENCE
 
@@ -23,7 +23,7 @@ _in_empty_folder = support_predict.in_empty_folder
 )
 def test_labels_of_plateaus_do_not_overlap(values):
     options = predict.make_parser().parse_args(["linear", "--eigenvalues", *values])
-    predict.check_together(options)
+    predict.check_linear(options)
     prediction = theory.predict(options)
     figure, ax = style.figure(5.6, 3.3)
     picture.draw(ax, prediction, [])

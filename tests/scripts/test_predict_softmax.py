@@ -13,7 +13,8 @@ import numerics
 import predict
 from analytic import softmax as closed
 from numerics.softmax.reduced import ReducedHead
-from prediction import softmax_phases, softmax_picture, softmax_theory
+from prediction.softmax import picture, theory
+from prediction.softmax.phases import CLOSE, SHARE, find_phases
 from tests.scripts import support_predict
 
 _in_empty_folder = support_predict.in_empty_folder
@@ -115,7 +116,7 @@ def test_equal_tasks_are_computed_once(monkeypatch):
         calls.append(arguments)
         return numerics.exact_optimum(*arguments, **keywords)
 
-    monkeypatch.setattr(softmax_theory, "exact_optimum", counted)
+    monkeypatch.setattr(theory, "exact_optimum", counted)
     result = softmax("--block-dims", *["10"] * 20, "--signal", *["1"] * 19, "2", "--noise", "1")
     assert len(calls) == 2
     assert len(result["exact_optimum_squared_norm"]) == 20
@@ -173,16 +174,16 @@ def test_use_at_another_length():
 
 def phases(length, embedding, omega, mu):
     """Predicted and integrated times of warm-up and emergence, d = 10, λ = 1, no noise."""
-    tasks = softmax_theory.Tasks((10,), np.array([1.0]), 0.0, 1, embedding)
-    predicted = softmax_phases.find_phases(tasks, length, omega, mu)[0]
+    tasks = theory.Tasks((10,), np.array([1.0]), 0.0, 1, embedding)
+    predicted = find_phases(tasks, length, omega, mu)[0]
     head = ReducedHead(10, 1.0, length, embedding)
     duration = 2 * (predicted.warmup_time + predicted.emergence_time)
     times = np.unique(np.concatenate([x * duration for x in (
         np.linspace(0, 1, 2001), np.geomspace(1e-6, 1, 2001))]))  # fmt: skip
     run = head.flow(omega, mu, duration, times=times)
     bracket = run.mu * run.omega_bar * (1 + 10 * head.spread(run.omega_bar))
-    end = run.t[np.argmax(bracket >= softmax_phases.SHARE)]
-    close = run.t[np.argmax(10 * run.omega_bar**2 >= 1 - softmax_phases.CLOSE)]
+    end = run.t[np.argmax(bracket >= SHARE)]
+    close = run.t[np.argmax(10 * run.omega_bar**2 >= 1 - CLOSE)]
     return predicted, float(end), float(close - end)
 
 
@@ -190,7 +191,7 @@ def test_phases_are_those_of_the_reduced_flow():
     # Context noise, neglected in the warm-up, is a share φμ0/(Lω0) = 100/L of dμ/dt. Beside it
     # only what is neglected of dω̄/dt remains, at most half of it.
     predicted, last, _ = phases(10**7, 30, 0.001, 0.1)
-    assert predicted.warmup_time < last < predicted.warmup_time / (1 - softmax_phases.SHARE)
+    assert predicted.warmup_time < last < predicted.warmup_time / (1 - SHARE)
     delays = [phases(length, 30, 0.001, 0.1)[1] - last for length in (300, 1200, 4800)]
     assert 0 < delays[2] < delays[1] / 2 < delays[0] / 4
     # μ is faster than ω̄ by a factor of order √d_e, ten times more at each.
@@ -292,8 +293,8 @@ def test_the_schema_does_not_depend_on_the_case():
 def test_picture_shows_the_given_length_and_exact_points():
     options = predict.make_parser().parse_args(["softmax", *FIG1])
     predict.check_softmax(options)
-    prediction = softmax_theory.predict(options)
-    curves = softmax_picture.compute(prediction)
+    prediction = theory.predict(options)
+    curves = picture.compute(prediction)
     at = int(np.flatnonzero(curves.points == 100).item())
     result = softmax(*FIG1, "--plot", "run.png")
     assert curves.exact[at] == result["exact_flow_limit_loss"]

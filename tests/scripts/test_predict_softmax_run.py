@@ -10,14 +10,9 @@ import pytest
 import numerics
 import predict
 import style
-from prediction import (
-    inputs,
-    overlay,
-    softmax_measured,
-    softmax_phases,
-    softmax_run_picture,
-    softmax_theory,
-)
+from prediction import inputs, overlay
+from prediction.softmax import measured, run_picture, theory
+from prediction.softmax.phases import find_phases
 from tests.scripts import support_predict
 
 _in_empty_folder = support_predict.in_empty_folder
@@ -53,7 +48,7 @@ def test_steps_and_losses_are_those_of_the_flow(factor):
     parsed = predict.make_parser().parse_args(["softmax", *GIVEN, *options])
     predict.check_softmax(parsed)
     curve = inputs.read_curve(parsed.overlay, parsed.steps_per_row)
-    run = softmax_measured.compare(softmax_theory.predict(parsed), parsed, curve).curve
+    run = measured.compare(theory.predict(parsed), parsed, curve).curve
     flow = numerics.spectral_flow(system, start, run.t[-1], times=run.t)
     # Growth at rate r is late by r t/2 steps; at r of about 2 until the drop at t = 3 these are 3.
     assert np.abs(run.loss - flow.loss).max() < 3 * step * flow.loss_rate.max()
@@ -106,18 +101,18 @@ def test_the_picture_has_the_curve_the_levels_and_the_phases():
     options = ["softmax", *GIVEN, "--overlay", "loss.csv", "--lr", str(rate)]
     parsed = predict.make_parser().parse_args(options)
     predict.check_softmax(parsed)
-    prediction = softmax_theory.predict(parsed)
+    prediction = theory.predict(parsed)
     curve = inputs.read_curve(parsed.overlay, None)
-    run = softmax_measured.compare(prediction, parsed, curve)
-    phases = softmax_phases.find_phases(prediction.tasks, LENGTH, 0.01, 0.5)
+    run = measured.compare(prediction, parsed, curve)
+    phases = find_phases(prediction.tasks, LENGTH, 0.01, 0.5)
     _, ax = style.figure(5.6, 3.6)
-    softmax_run_picture.draw(ax, run, phases)
+    run_picture.draw(ax, run, phases)
     levels = {line.get_label(): line.get_ydata()[0] for line in ax.lines[:3]}
     assert levels == {level.name: level.loss for level in run.levels}
     np.testing.assert_array_equal(ax.lines[3].get_xydata(), np.column_stack(
         [run.curve.t, run.curve.loss]))  # fmt: skip
     ends = sorted(line.get_xdata()[0] for line in ax.lines[4:])
-    assert ends == sorted(chain(*softmax_run_picture.phase_ends(phases)))
+    assert ends == sorted(chain(*run_picture.phase_ends(phases)))
     assert len(ends) == 4
     assert ax.get_xscale() == "linear"
     for name in ("run.png", "run.svg"):
@@ -128,15 +123,15 @@ def test_the_picture_has_the_curve_the_levels_and_the_phases():
 def test_time_is_logarithmic_where_the_loss_falls_early():
     t = np.arange(0.0, 1001.0)
     early, late = np.exp(-t / 5), np.exp(-t / 500)
-    levels = (softmax_measured.Level("lower_bound", "lower bound", 1.0),)
+    levels = (measured.Level("lower_bound", "lower bound", 1.0),)
     for loss, scale in ((early, "log"), (late, "linear")):
         curve = overlay.Curve(t, 12 * loss + 1, {})
-        run = softmax_measured.Compared(curve, 1.0, 13.0, levels)
+        run = measured.Compared(curve, 1.0, 13.0, levels)
         ax = style.figure()[1]
-        softmax_run_picture.draw(ax, run, None)
+        run_picture.draw(ax, run, None)
         assert ax.get_xscale() == scale
         assert ax.get_xlim()[1] == 1000.0
-    assert softmax_measured.half_time(run) == np.ceil(500 * np.log(2))
+    assert measured.half_time(run) == np.ceil(500 * np.log(2))
 
 
 MISUSE = [

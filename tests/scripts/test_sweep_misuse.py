@@ -64,6 +64,8 @@ RUN = [
     (["--list", "kind.jsonl"], "--list kind.jsonl", "line 1: kind must be one of"),
     (["--list", "empty.jsonl"], "--list empty.jsonl", "holds no case"),
     (["--out", " "], "--out", "must name a folder"),
+    (["--out", "bad.toml"], "--out bad.toml", "bad.toml is a file, not a folder"),
+    (["--out", "bad.toml/deeper"], "--out bad.toml/deeper", "bad.toml is a file, not a folder"),
 ]
 
 
@@ -92,8 +94,10 @@ def test_misuse_is_one_line(arguments, name, says, capsys):
     (["report"], "required: DIR"),
     (["report", "none"], "there is no folder none"),
     (["report", "."], "holds no cases"),
+    (["report", "some.csv"], "DIR: some.csv is a file, not a folder"),
 ])  # fmt: skip
 def test_commands_are_checked(arguments, says, capsys):
+    Path("some.csv").touch()
     assert script.main(arguments) == 2
     error = capsys.readouterr().err
     assert says in error

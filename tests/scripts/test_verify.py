@@ -14,8 +14,8 @@ import claims
 import verify
 from claims import all_claims
 from claims.base import Claim, Evidence, Settings, agree, same, shrinks, within_noise
-from report.record import run_claim
-from report.text import terminal_row
+from verifying.record import run_claim
+from verifying.text import terminal_row
 
 ROOT = Path(verify.__file__).parent.parent
 FAST = ["L3", "L9", "L15", "L18", "B4"]

@@ -66,6 +66,17 @@ def test_a_run_tells_how_it_went_and_draws_itself(emerges):
     assert line.get_color() == "black"
 
 
+def test_the_picture_begins_where_the_loss_changes():
+    """Not at the solver's first step, which a logarithmic axis would give most of its room."""
+    run = ReducedHead(4, 0.8, 50, 9).flow(0.05, 0.7, 400.0)
+    (line,) = run.plot(Figure().subplots()).lines
+    t, loss = line.get_data()
+    late = np.searchsorted(run.t, t[1])
+    assert t[0] == 0 < run.t[1] < t[1] / 10
+    assert t[1:].tolist() == run.t[late:].tolist()
+    assert loss.tolist() == [run.loss[0], *run.loss[late:]]
+
+
 def test_the_limits_of_a_start_and_of_times_are_allowed():
     head = ReducedHead(1, 1.0, 1, 1)
     assert head.flow(0.0, 1e6, 1e-13).status == "finished"

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from .softmax_phases import Phases
-from .softmax_theory import CONVERGED, Prediction, together
+from .phases import Phases
+from .theory import CONVERGED, Prediction, together
 
 FAR = 0.2  # relative error of the formula from which it is said
 NEGLECTED = 0.5

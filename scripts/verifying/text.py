@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from report.record import CheckRecord, Record
+from verifying.record import CheckRecord, Record
 
 ROOM = 24  # columns that a statement needs to stay on the line of its numbers
 MARKS = {"holds": "holds", "narrower": "narrower", "fails": "FAILS"}

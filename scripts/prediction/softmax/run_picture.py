@@ -11,10 +11,9 @@ import numpy as np
 import style
 from numerics.files import written_atomically
 
-from .overlay import NAME
-from .picture import COLOURS, LOG_TIME_FROM
-from .softmax_measured import Compared, half_time
-from .softmax_phases import Phases
+from ..overlay import COLOUR, NAME
+from .measured import Compared, half_time
+from .phases import Phases
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,13 +32,13 @@ def draw(ax: Axes, run: Compared, phases: Sequence[Phases] | None) -> None:
     t, loss = run.curve.t, run.curve.loss
     for level in run.levels:
         ax.axhline(level.loss, lw=1.0, zorder=0, label=level.name, **LOOKS[level.key])
-    ax.plot(t, loss, color=COLOURS[NAME], lw=2.0, alpha=0.9, label=NAME)
+    ax.plot(t, loss, color=COLOUR, lw=2.0, alpha=0.9, label=NAME)
     shown = {"warm-up ends": ":", "emergence ends": "-."}
     for name, times in zip(shown, phase_ends(phases or ()), strict=True):
         for i, time in enumerate(time for time in times if time <= t[-1]):
             label = f"{name}, predicted" if i == 0 else None
             ax.axvline(time, color=style.PREDICTED, lw=0.9, ls=shown[name], label=label)
-    logarithmic = bool(t[-1] > LOG_TIME_FROM * half_time(run))
+    logarithmic = bool(t[-1] > style.LOG_TIME_FROM * half_time(run))
     style.loss_axes(ax, log_time=logarithmic, unit="dθ/dt = −∂ℓ/∂θ")
     first = max(float(t[t > 0][0]), half_time(run) / 100) if logarithmic else 0.0
     ax.set_xlim(first, t[-1])
@@ -60,10 +59,8 @@ def phase_ends(phases: Sequence[Phases]) -> tuple[list[float], list[float]]:
 
 def save(path: Path, run: Compared, phases: Sequence[Phases] | None) -> None:
     """Draw into a file, which appears whole or not at all."""
-    from matplotlib import rc_context
-
     figure, ax = style.figure(5.6, 3.6)
-    with rc_context(style.RC):
+    with style.look():
         draw(ax, run, phases)
     with written_atomically(path) as temporary:
         style.save(figure, temporary)

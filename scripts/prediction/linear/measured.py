@@ -14,7 +14,8 @@ import console
 import numerics
 from analytic import Convention
 
-from .overlay import NAME, convert, linear_convention, settled
+from ..overlay import NAME, convert, settled
+from .problem import convention_of
 from .sample import Sample, draw
 from .theory import Prediction
 
@@ -153,7 +154,7 @@ def convert_overlay(
     prediction: Prediction, options: argparse.Namespace, curve: tuple[Array, Array]
 ) -> Measured:
     """Somebody's steps and losses in our units, beside the predicted path."""
-    convention = linear_convention(options)
+    convention = convention_of(options)
     ours = convert(convention, options.lr, curve)
     facts = ours.facts | {"weights_factor": float(convention.weights(1.0))}
     return _measure(NAME, prediction, ours.t, ours.loss, facts)

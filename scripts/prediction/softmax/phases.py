@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analytic import softmax as closed
 
-from .softmax_theory import Tasks
+from .theory import Tasks
 
 SHARE = 0.5  # of the warm-up's velocity that is neglected where it ends
 CLOSE = 0.1  # |1 − dω̄²| at which convergence begins

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import console
+from analytic import Convention
+from results import number
 
-from .overlay import NAME, Curve, convert, settled, softmax_convention, start_note
-from .report import number
-from .softmax_theory import Prediction, best_losses, together
+from ..overlay import NAME, Curve, convert, settled, start_note
+from .theory import Prediction, best_losses, together
 
 Array = NDArray[Any]
 
@@ -58,11 +59,16 @@ def levels(prediction: Prediction) -> tuple[Level, ...]:
     )
 
 
+def convention_of(options: argparse.Namespace) -> Convention:
+    """How a user's run of softmax heads relates to [S]'s flow dθ/dt = −∂ℓ/∂θ, which has τ = ½."""
+    return Convention(loss_factor=options.loss_factor or 1.0, tau=0.5)
+
+
 def compare(
     prediction: Prediction, options: argparse.Namespace, curve: tuple[Array, Array]
 ) -> Compared:
     """The user's steps and losses in our units, t = η f n and loss/f, and where they end."""
-    ours = convert(softmax_convention(options), options.lr, curve)
+    ours = convert(convention_of(options), options.lr, curve)
     before = float(prediction.tasks.energy.sum())
     return Compared(ours, settled(ours.loss), before, levels(prediction))
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import console
+from console import NOT_NEGATIVE, POSITIVE, flag
 
-from .options import (
-    NOT_NEGATIVE,
+from ..options import (
     OVERLAY_NEEDS,
-    POSITIVE,
+    add_output,
     add_overlay,
     check_files,
     check_needs,
@@ -86,10 +86,7 @@ def add_softmax(commands: Any) -> argparse.ArgumentParser:
     add("--init", nargs=2, type=POSITIVE, metavar=("ω0", "μ0"), help="predict the duration of each "
         "phase, for the head that leads a task, from these balanced weights")  # fmt: skip
     add_overlay(parser, "ours, summed over tasks: 1/I for a mean over them")
-    add = parser.add_argument_group("output").add_argument
-    add("--plot", metavar="FILE", help="draw the losses over context length, or your run over "
-        "time: .png, .svg or .pdf")  # fmt: skip
-    add("--json", metavar="FILE", help="write all numbers")
+    add_output(parser, "the losses over context length, or your run over time")
     return parser
 
 
@@ -124,7 +121,7 @@ def check_softmax(options: argparse.Namespace) -> None:
     for name in ("test_length", "init"):
         if getattr(options, name) is not None and options.heads < tasks:
             raise console.InputError(
-                f"--{name.replace('_', '-')}: needs a head for each task, --heads of at least "
+                f"{flag(name)}: needs a head for each task, --heads of at least "
                 f"{tasks}, got {options.heads}"
             )
     options.embedding_dim = options.embedding_dim or sum(options.block_dims)

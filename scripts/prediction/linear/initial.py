@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import console
 from numerics import SeparateAttention
 
-from .inputs import check_finite, check_real, read_named
+from ..inputs import check_finite, check_real, read_named
 
 Array = NDArray[Any]
 NAMES = ("v", "k", "q")

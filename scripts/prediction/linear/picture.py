@@ -11,19 +11,19 @@ import numpy as np
 import style
 from numerics.files import written_atomically
 
+from ..overlay import COLOUR, NAME
 from .measured import Measured
 from .theory import Prediction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LOG_TIME_FROM = 20.0  # ratio of last to first drop from which linear time hides the first
 LABEL_HEIGHT = 0.065  # of the axes
 MOST_LABELS = 8
 COLOURS = {
     "gradient flow": style.MEASURED,
     "gradient descent": style.OTHER,
-    "your run": "#CC79A7",
+    NAME: COLOUR,
 }
 
 
@@ -71,7 +71,7 @@ def _time_span(prediction: Prediction, measured: Sequence[Measured]) -> tuple[fl
     if not finite:
         return 0.0, max([float(run.t[-1]) for run in measured] or [1.0]), False
     first, last = min(finite), max(finite)
-    if last > LOG_TIME_FROM * first:
+    if last > style.LOG_TIME_FROM * first:
         return first / 3, 1.7 * last, True
     return 0.0, 1.2 * last, False
 
@@ -102,10 +102,8 @@ def _label_plateaus(ax: Axes, prediction: Prediction) -> None:
 
 def save(path: Path, prediction: Prediction, measured: Sequence[Measured]) -> None:
     """Draw into a file, which appears whole or not at all."""
-    from matplotlib import rc_context
-
     figure, ax = style.figure(5.6, 3.3)
-    with rc_context(style.RC):
+    with style.look():
         draw(ax, prediction, measured)
     with written_atomically(path) as temporary:
         style.save(figure, temporary)

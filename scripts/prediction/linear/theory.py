@@ -15,16 +15,12 @@ import console
 from numerics import LinearTask, SeparateAttention, TokenTask, population_moments
 from numerics.cascade.reduced import Cascade, reduced_cascade
 
-from .initial import read_initial
-from .inputs import read_matrix
-from .options import LEAST, MOST
-from .overlay import linear_convention
+from .problem import make_model, make_task
 
 Array = NDArray[Any]
 
 # A cascade follows H(1 + D) scalars through D stages: 14 s for 32 modes and heads.
 LARGEST_CASCADE = 700
-MOST_WEIGHTS = 10**7  # of the keys
 # Equal gains differ by rounding where eigenvalues come from a matrix.
 TIE = 1e-10
 
@@ -103,76 +99,6 @@ class Prediction:
     def stability(self) -> list[int]:
         """Number of directions of exponential escape at M_0 … M_m."""
         return [_index(range(m), self.gains) for m in range(self.count + 1)]
-
-
-def make_task(options: argparse.Namespace) -> tuple[LinearTask | TokenTask, Array, Array, Array]:
-    """Return the task, λ in the order of the user, ω beside it, and the eigenbasis (columns)."""
-    if options.eigenvalues is not None:
-        argument = "--eigenvalues"
-        values = np.array(options.eigenvalues)
-        basis = np.eye(len(values))
-        source: Any = np.diag(values)
-    else:
-        argument = "--covariance" if options.covariance is not None else "--tokens"
-        source = read_matrix(options.covariance or options.tokens, argument)
-        with console.blame(f"{argument} {options.covariance or options.tokens}"):
-            task = _task(source, options, None)
-        values, basis = (a[..., ::-1] for a in np.linalg.eigh(task.covariance))
-        if not LEAST <= values[-1] <= values[0] <= MOST:
-            raise console.InputError(
-                f"{argument}: eigenvalues of Λ must be from {LEAST:g} to {MOST:g}, got "
-                f"{values[-1]:.3g} to {values[0]:.3g}; rescale the data"
-            )
-    omega = np.ones(len(values))
-    if options.task_eigenvalues is not None:
-        omega = np.array(options.task_eigenvalues)
-        if len(omega) != len(values):
-            raise console.InputError(
-                f"--task-eigenvalues: needs {len(values)}, one for each eigenvalue of Λ, "
-                f"got {len(omega)}"
-            )
-        if not omega.any():
-            raise console.InputError("--task-eigenvalues: are all 0: there is nothing to learn")
-    with console.blame(argument):
-        return _task(source, options, (basis * omega) @ basis.T), values, omega, basis
-
-
-def _task(
-    source: Array, options: argparse.Namespace, omega: Array | None
-) -> LinearTask | TokenTask:
-    make = LinearTask if options.tokens is None else TokenTask
-    return make(source, options.context_length, omega, options.noise)  # type: ignore[arg-type]
-
-
-def make_model(options: argparse.Namespace, size: int) -> tuple[SeparateAttention, Array, int]:
-    """Return the model, its initial weights in our units, and how many modes to predict."""
-    if options.initial is not None:
-        model, theirs = read_initial(options.initial, size)
-        initial = np.asarray(linear_convention(options).weights(theirs))
-    else:
-        model = _drawn_model(options, size)
-        initial = model.initial_weights(options.init, rng=options.seed)
-    count = size if options.modes is None else options.modes
-    if count > size:
-        raise console.InputError(f"--modes: {count} is more than the {size} modes there are")
-    if model.pairs < count:
-        name = "--heads" if options.initial is None else "--initial"
-        raise console.InputError(
-            f"{name if options.modes is None else '--modes'}: heads × rank = {model.pairs} is less "
-            f"than the {count} modes asked for; ask for fewer with --modes"
-        )
-    return model, initial, count
-
-
-def _drawn_model(options: argparse.Namespace, size: int) -> SeparateAttention:
-    heads = options.heads or -(-size // options.rank)
-    if heads * options.rank * size > MOST_WEIGHTS:
-        given = {"--heads": heads, "--rank": options.rank}
-        names = " and ".join(name for name, value in given.items() if value > 1)
-        raise console.InputError(
-            f"{names}: heads × rank × dimension must be at most {MOST_WEIGHTS:.0e}"
-        )
-    return SeparateAttention(size, heads, options.rank)
 
 
 def predict(options: argparse.Namespace) -> Prediction:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import console
+from results import json_text, note, number, table
 
-from .report import number, plain, table
-from .softmax_measured import Compared, as_json
-from .softmax_phases import CLOSE, SHARE, Phases
-from .softmax_theory import Limit, Prediction, best_losses, convergence_rates, together
+from .measured import Compared, as_json
+from .phases import CLOSE, SHARE, Phases
+from .theory import Limit, Prediction, best_losses, convergence_rates, together
 
 LEADING = "leading order in 1/L, 1/d"
 
@@ -29,7 +28,7 @@ def print_prediction(
         parts.append(phase_table(prediction, phases))
     print(*parts, sep="\n\n")
     for warning in warnings:
-        print(console.paint("note: ", "33") + warning)
+        print(note(warning))
 
 
 def headline(prediction: Prediction) -> str:
@@ -202,7 +201,7 @@ def to_json(
         "warnings": list(warnings),
         "measured": {} if run is None else {"your_run": as_json(run)},
     }  # fmt: skip
-    return json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
+    return json_text(content)
 
 
 def _sums(prediction: Prediction) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from report.record import Record
-from report.text import figures_of, number, outcome, short, summary
+from verifying.record import Record
+from verifying.text import figures_of, number, outcome, short, summary
 
 CSS = """
 :root { color-scheme: light; }

@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-import console
+from results import json_text, note, number, table
 
+from ..overlay import NAME, start_note
 from .measured import Measured
-from .overlay import NAME, start_note
 from .theory import Prediction, Visit
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned to the right under their heads."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-
-    def line(cells: Sequence[str]) -> str:
-        return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-
-    return "\n".join([console.paint(line(head), "1"), *(line(row) for row in rows)])
-
-
-def number(value: float | None, digits: int = 6) -> str:
-    """A number in few characters; a dash where there is none."""
-    if value is None or math.isnan(value):
-        return "–"
-    return "never" if math.isinf(value) else f"{value:#.{digits}g}".rstrip(".")
 
 
 def headline(prediction: Prediction, options: argparse.Namespace) -> str:
@@ -126,7 +108,7 @@ def print_prediction(
         ]
         print("path, with ⇒ where a head turns: " + " ".join(steps))
     for warning in warnings:
-        print(console.paint("note: ", "33") + warning)
+        print(note(warning))
 
 
 def print_measured(prediction: Prediction, measured: Measured, options: argparse.Namespace) -> None:
@@ -156,12 +138,12 @@ def print_measured(prediction: Prediction, measured: Measured, options: argparse
     if measured.name == NAME:
         before = float(prediction.plateaus[0])
         start = float(measured.loss[0])
-        for note in start_note(start, before, number(before), facts["loss_factor"]):
-            print(note)
+        for line in start_note(start, before, number(before), facts["loss_factor"]):
+            print(line)
         if options.initial is None:
-            print("note: predicted drops are those of weights drawn here, with --init and --seed; "
-                  "another draw may drop at several times these. --initial FILE starts from yours"
-                  )  # fmt: skip
+            print(note("predicted drops are those of weights drawn here, with --init and --seed; "
+                       "another draw may drop at several times these. --initial FILE starts from "
+                       "yours"))  # fmt: skip
 
 
 def to_json(
@@ -198,7 +180,7 @@ def to_json(
         "warnings": list(warnings),
         "measured": {m.name.replace(" ", "_"): _measured(prediction, m) for m in measured},
     }
-    return json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
+    return json_text(content)
 
 
 def _settings(prediction: Prediction, options: argparse.Namespace) -> dict[str, Any]:
@@ -237,14 +219,3 @@ def _measured(prediction: Prediction, measured: Measured) -> dict[str, Any]:
             for visit, t in zip(path[1:], measured.drop_times, strict=True)
         ],
     }
-
-
-def plain(value: Any) -> Any:
-    """What JSON can hold: None for a number that is not finite."""
-    if isinstance(value, dict):
-        return {key: plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -13,7 +13,7 @@ import style
 from analytic import softmax as closed
 from numerics.files import written_atomically
 
-from .softmax_theory import (
+from .theory import (
     Prediction,
     Tasks,
     bayes_losses,
@@ -127,8 +127,6 @@ def _points(ax: Axes, length: Array, exact: Array, optimum: Array) -> None:
 
 def save(path: Path, prediction: Prediction) -> None:
     """Draw into a file, which appears whole or not at all."""
-    from matplotlib import rc_context
-
     curves = compute(prediction)
     both = prediction.limit is not None
     grid = {"height_ratios": [3, 1]} if both else {}
@@ -136,7 +134,7 @@ def save(path: Path, prediction: Prediction) -> None:
         5.6, 4.6 if both else 3.3, nrows=1 + both, sharex=True, squeeze=False,
         gridspec_kw=grid,
     )  # fmt: skip
-    with rc_context(style.RC):
+    with style.look():
         draw(axes[:, 0], prediction, curves)
     with written_atomically(path) as temporary:
         style.save(figure, temporary)

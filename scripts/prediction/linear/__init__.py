@@ -1,0 +1,1 @@
+"""`predict.py linear`: options, problem, theory, measurement, report and picture."""

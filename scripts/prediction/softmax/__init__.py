@@ -1,0 +1,1 @@
+"""`predict.py softmax`: options, theory, phases, measurement, report and pictures."""

@@ -1,1 +1,0 @@
-"""Reports of a verification: one list of records, written as HTML, Markdown and JSON."""
