@@ -34,7 +34,6 @@ class Record:
         self._grid = xp.reshape(xp.concat([times, never], axis=-1), (-1,))
         self._offset = self._index * (self.length + 1) * (times.ndim - 1)
         self._next = xp.take(self._grid, self._offset)
-        self._lost = xp.zeros(self.rows, dtype=xp.int64, device=at)
         self._start(state)
 
     def _start(self, state: Array) -> None:
