@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import style
 from analytic import softmax as closed
-from claims.regression import TASKS, exact_flow_risk, flow_risk, heads_risk, sampled
+from claims.softmax.regression import TASKS, exact_flow_risk, flow_risk, heads_risk, sampled
 from drawing.base import Drawing, Names, Row, Settings, rows
 from numerics.softmax.heads import optimal_heads
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 import style
 from analytic import softmax as closed
-from claims.finite_size import exact_at_limit
-from claims.saturation import participation
+from claims.softmax.finite_size import exact_at_limit
+from claims.softmax.saturation import participation
 from drawing.base import Drawing, Names, Row, Settings, rows
 from numerics.softmax.optimum import exact_optimum
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import analytic
 import style
-from claims.lengths import flow, heights, second_moment, summed_second_moment, train
+from claims.linear.lengths import flow, heights, second_moment, summed_second_moment, train
 from drawing.base import Drawing, Names, Row, Settings, rows, thin
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import style
-from claims.mixture import stored_task_loss
-from claims.mixture_case import CONTEXT, Mixture, flow, sample
-from claims.sampled import train_whole_layer
+from claims.linear.mixture import stored_task_loss
+from claims.linear.mixture_case import CONTEXT, Mixture, flow, sample
+from claims.linear.sampled import train_whole_layer
 from drawing.base import Drawing, Names, Row, Settings, rows, thin
 from numerics import find_plateaus
 

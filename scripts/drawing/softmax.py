@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import analytic
 import style
-from claims.softmax import LAYERS, Run, softmax_run
+from claims.linear.softmax_layer import LAYERS, Run, softmax_run
 from drawing.base import Drawing, Names, Row, Settings, rows, thin
 from drawing.runs import CONTEXT, FOUR
 

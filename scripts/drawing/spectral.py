@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 import style
 from analytic import softmax as closed
-from claims.heads_limit import THREE, escape_rates, left_run, lowest, slow_rates
-from claims.heads_phases import FIG1, Allocation, heads_system, train_layer
+from claims.softmax.limit import THREE, escape_rates, left_run, lowest, slow_rates
+from claims.softmax.phases import FIG1, Allocation, heads_system, train_layer
 from drawing.base import Drawing, Names, Row, Settings, rows, thin
 from numerics import MultiTask
 from numerics.softmax.saddle import unbalanced

@@ -8,9 +8,9 @@ import pytest
 
 import figures
 from analytic import softmax as closed
-from claims.exact_loss import two_pairs_loss
-from claims.finite_size import exact_at_limit, ladder_losses, some_heads
-from claims.saturation import half_point, participation
+from claims.softmax.exact_loss import two_pairs_loss
+from claims.softmax.finite_size import exact_at_limit, ladder_losses, some_heads
+from claims.softmax.saturation import half_point, participation
 from drawing.base import HEADER
 from numerics import MultiTask
 from numerics.softmax.exact import exact_task_loss

@@ -7,9 +7,9 @@ import pytest
 
 import figures
 from analytic import softmax as closed
-from claims import regression
-from claims.heads_bounds import allocated_flow, built_heads, frame, random_heads
-from claims.heads_optimum import best_losses, bound
+from claims.softmax import regression
+from claims.softmax.bounds import allocated_flow, built_heads, frame, random_heads
+from claims.softmax.optimum import best_losses, bound
 from numerics import MultiTask
 from numerics.softmax.heads import optimal_heads
 

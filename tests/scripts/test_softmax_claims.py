@@ -8,7 +8,13 @@ import pytest
 import analytic
 import figures
 from claims.cases import EIGENVALUES, reference_task
-from claims.softmax import LAYERS, Linearised, direction_gains, larger_first, with_images
+from claims.linear.softmax_layer import (
+    LAYERS,
+    Linearised,
+    direction_gains,
+    larger_first,
+    with_images,
+)
 from drawing.runs import CONTEXT, FOUR
 from numerics import LayerSystem, sample_sequences, tokens_of
 

@@ -11,7 +11,7 @@ import analytic
 import style
 from claims.base import Evidence, Settings, agree, claim, same, within_noise
 from claims.cases import EPS, reference_task
-from claims.whole import reduced_gap, sampled_checks, sampled_runs
+from claims.linear.whole import reduced_gap, sampled_checks, sampled_runs
 from numerics import (
     AttentionSystem,
     LinearTask,

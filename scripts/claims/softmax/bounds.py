@@ -17,8 +17,8 @@ import numpy as np
 import style
 from analytic import softmax as closed
 from claims.base import Check, Evidence, Settings, agree, claim, same, shrinks
-from claims.heads_optimum import best_losses, bound, of_task, random_task, search
-from claims.heads_phases import heads_system
+from claims.softmax.optimum import best_losses, bound, of_task, random_task, search
+from claims.softmax.phases import heads_system
 from numerics import MultiTask
 from numerics.softmax.spectral import spectral_flow
 

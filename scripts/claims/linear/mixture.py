@@ -16,8 +16,8 @@ import analytic
 import style
 from claims.base import Check, Evidence, Settings, agree, claim, same, shrinks, within_noise
 from claims.cases import EPS
-from claims.mixture_case import CONTEXT, GENERIC, SHARES, SPECTRUM, Mixture, flow, sample
-from claims.sampled import flattest_between, mean_squares, train_whole_layer
+from claims.linear.mixture_case import CONTEXT, GENERIC, SHARES, SPECTRUM, Mixture, flow, sample
+from claims.linear.sampled import flattest_between, mean_squares, train_whole_layer
 from numerics import find_plateaus, linear_layer_moments, tokens_of
 
 

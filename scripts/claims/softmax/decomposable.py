@@ -18,7 +18,7 @@ import numpy as np
 import style
 from claims.base import Evidence, Settings, agree, claim, within_noise
 from claims.cases import EPS
-from claims.whole import Drift
+from claims.linear.whole import Drift
 from numerics import LayerSystem, MultiTask, MultiTaskLayer, gradient_descent, sample_multitask
 
 Array = np.ndarray

@@ -20,7 +20,7 @@ import style
 from analytic import softmax as closed
 from claims.base import Check, Evidence, Settings, agree, claim, same, shrinks
 from claims.cases import EPS
-from claims.heads_phases import FIG1, heads_system
+from claims.softmax.phases import FIG1, heads_system
 from numerics import MultiTask, crossing_times
 from numerics.softmax.reduced import ReducedHead, ReducedRun
 from numerics.softmax.spectral import spectral_flow

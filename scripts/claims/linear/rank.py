@@ -11,7 +11,7 @@ import analytic
 import style
 from claims.base import Evidence, Settings, agree, at_least, claim, same
 from claims.cases import EPS, eigenbasis
-from claims.landscape import distinct, find_functions, mismatch, set_of_functions
+from claims.linear.landscape import distinct, find_functions, mismatch, set_of_functions
 from numerics import (
     AttentionSystem,
     Cascade,

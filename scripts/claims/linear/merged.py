@@ -11,7 +11,7 @@ import analytic
 import style
 from claims.base import Check, Evidence, Settings, agree, at_least, claim, same, shrinks
 from claims.cases import CONTEXT, EPS, reference_task
-from claims.landscape import distinct, find_functions, mismatch
+from claims.linear.landscape import distinct, find_functions, mismatch
 from numerics import (
     AttentionSystem,
     LinearTask,

@@ -25,9 +25,9 @@ import numpy as np
 import style
 from analytic import softmax as closed
 from claims.base import Check, Evidence, Settings, agree, claim, same, shrinks, within_noise
-from claims.heads_bounds import built_heads
-from claims.heads_optimum import of_task
-from claims.heads_phases import heads_system
+from claims.softmax.bounds import built_heads
+from claims.softmax.optimum import of_task
+from claims.softmax.phases import heads_system
 from numerics import (
     LinearTask,
     MultiTask,

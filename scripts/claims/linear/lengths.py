@@ -20,7 +20,7 @@ import numpy as np
 import analytic
 import style
 from claims.base import Check, Evidence, Settings, agree, claim, shrinks, within_noise
-from claims.sampled import flattest_between, mean_squares, train_whole_layer
+from claims.linear.sampled import flattest_between, mean_squares, train_whole_layer
 from numerics import (
     LinearTask,
     SeparateAttention,

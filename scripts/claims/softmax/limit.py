@@ -33,7 +33,7 @@ import style
 from analytic import softmax as closed
 from claims.base import Check, Evidence, Settings, agree, claim, same
 from claims.cases import EPS
-from claims.heads_phases import FIG1, UNEQUAL, allocation, heads_system
+from claims.softmax.phases import FIG1, UNEQUAL, allocation, heads_system
 from numerics import MultiTask, Stability, Trajectory, crossing_times, stability
 from numerics.softmax.saddle import balanced_stability
 from numerics.softmax.spectral import SpectralSystem, spectral_flow

@@ -9,8 +9,8 @@ import numpy as np
 import analytic
 import style
 from claims.base import Evidence, Settings, claim, within_noise
-from claims.beyond import found_heights, plateau_check
 from claims.cases import eigenbasis
+from claims.linear.beyond import found_heights, plateau_check
 from numerics import (
     AttentionLayer,
     LayerMomentsSystem,

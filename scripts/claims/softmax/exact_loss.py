@@ -9,7 +9,7 @@ import numpy as np
 import style
 from analytic import softmax as closed
 from claims.base import Check, Evidence, Settings, agree, claim, same, shrinks, within_noise
-from claims.finite_size import noise_of
+from claims.softmax.finite_size import noise_of
 from numerics import MultiTask
 from numerics.softmax.exact import exact_loss, exact_task_loss
 from numerics.softmax.monte_carlo import icl_loss_monte_carlo

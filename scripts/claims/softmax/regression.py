@@ -14,7 +14,7 @@ import numpy as np
 import style
 from analytic import softmax as closed
 from claims.base import Check, Evidence, Settings, claim, same, shrinks
-from claims.heads_optimum import of_task, random_task
+from claims.softmax.optimum import of_task, random_task
 from numerics import (
     RiskEstimate,
     bayes_risk_monte_carlo,

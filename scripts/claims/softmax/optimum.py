@@ -16,7 +16,7 @@ the left-hand side with a and c replaced by √(ac), and the left-hand side is
     1 + (a − c)²/2 + Σ_{n>=3} [a^n + c^n + Σ_{k=2}^{n−2} (n choose k) a^k c^{n−k}]/n!,
 
 which that replacement does not increase: a^k c^{n−k} + a^{n−k} c^k >= 2 √(ac)^n. Heads that reach
-the bound as ω → 0 are built in `claims.heads_bounds`, so that it is the infimum.
+the bound as ω → 0 are built in `claims.softmax.bounds`, so that it is the infimum.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import style
 from analytic import softmax as closed
 from claims.base import Check, Evidence, Settings, agree, at_least, claim, same, shrinks
 from claims.cases import EPS
-from claims.heads_phases import heads_system
+from claims.softmax.phases import heads_system
 from numerics import MultiTask
 from numerics.softmax.heads import HeadsOptimum, optimal_heads
 

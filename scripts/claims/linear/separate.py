@@ -10,7 +10,7 @@ import analytic
 import style
 from claims.base import Evidence, Settings, agree, at_least, claim, same, shrinks
 from claims.cases import CONTEXT, EIGENVALUES, EPS, SEEDS, cascade_run, eigenbasis, reference_task
-from claims.landscape import distinct, find_functions, mismatch, set_of_functions
+from claims.linear.landscape import distinct, find_functions, mismatch, set_of_functions
 from numerics import (
     AttentionSystem,
     LinearTask,

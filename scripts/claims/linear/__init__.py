@@ -1,0 +1,1 @@
+"""Claims of [L], and what lies beyond it: linear attention, and its whole layer with softmax."""
