@@ -156,10 +156,14 @@ def run_stage(
         return Stage(equations, np.array([start]), y0[None], None, None, True)
     excess.terminal = True  # type: ignore[attr-defined]
     excess.direction = 1  # type: ignore[attr-defined]
-    # Errors of v count relative to the weights at the start of the stage, however small they are;
-    # those of E are relative errors of the weights that it multiplies.
-    scale = float(np.sqrt(np.mean(y0[: equations.H] ** 2 + equations.P.sum(axis=1)))) or 1.0
-    with warnings.catch_warnings():  # the failure is told
+    # Errors count relative to the weights at the start of the stage, however small these are beside
+    # learned ones.
+    size = float(np.sqrt(np.mean(y0[: equations.H] ** 2 + equations.P.sum(axis=1))))
+    learned = float(np.cbrt(target.max())) if len(target) else 0.0
+    unit = learned or size or 1.0
+    share = min(size / unit, 1.0) or 1.0
+    # A step that fails is told, and one that tries too much is taken again.
+    with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
         warnings.filterwarnings("ignore", message="lsoda: ")
         solution = solve_ivp(
             equations.velocity,
@@ -170,7 +174,7 @@ def run_stage(
             events=excess if waiting else None,
             dense_output=True,
             rtol=rtol,
-            atol=rtol * np.where(np.arange(y0.size) < equations.H, scale, 1.0),
+            atol=rtol * share * np.where(np.arange(y0.size) < equations.H, unit, 1.0),
         )
     failure = None if solution.status >= 0 else str(solution.message)
     return Stage(equations, solution.t, solution.y.T, solution.sol, failure, solution.status == 1)

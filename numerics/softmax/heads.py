@@ -211,17 +211,18 @@ class _Problem:
     def _solve(self, u: Array, kernel: Array) -> tuple[float, Array]:
         """ℓ and m (H, I) at u = S QᵀU and the kernel in the same basis."""
         m, loss = np.empty((self.heads, len(self.signal))), 0.0
+        # Idle heads make what is solved singular: it gets a ridge above its rounding. And they may
+        # be read out at large m: the kernel's rounding, at its largest, keeps ℓ above the infimum.
+        rounding = 4 * self.heads * np.spacing(np.trace(kernel))
         for i, block in enumerate(self.task.blocks):
             part = u[:, block]
             total = part.sum(axis=1)
             matrix = part @ part.T + self.noise[i] * kernel
-            # Idle heads can make it singular: a ridge above the rounding of its entries.
             matrix += self.heads * np.spacing(np.trace(matrix)) * np.eye(self.heads)
-            m[:, i] = np.linalg.solve(matrix, total)
-            # A sum of squares: never below the least ℓ, and of all its digits at any L.
-            left = 1 - m[:, i] @ part
-            square = left @ left + self.noise[i] * (m[:, i] @ kernel @ m[:, i])
-            loss += float(self.signal[i] * square)
+            m[:, i] = read = np.linalg.solve(matrix, total)
+            left = 1 - read @ part
+            spread = read @ kernel @ read + rounding * (read @ read)
+            loss += float(self.signal[i] * (left @ left + self.noise[i] * spread))
         return loss, m
 
     def _stretch(self, scale: float) -> Array:
