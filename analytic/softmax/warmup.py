@@ -294,8 +294,8 @@ def warmup_end(
             omega_bar, initial_omega_bar, initial_mu, block_dims, signal, embedding_dim
         )
     except ValueError:  # ω at the end rounds to the infimum
-        reason = "initial_omega_bar and initial_mu are too far apart in size for floating point"
-        raise OverflowError(f"warmup_end: {reason}") from None
+        raise OverflowError("warmup_end: initial_omega_bar and initial_mu are too far apart in "
+                            "size for floating point") from None  # fmt: skip
     return WarmUpEnd(time, omega_bar, mu)
 
 

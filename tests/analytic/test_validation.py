@@ -20,6 +20,7 @@ VALUE_ERRORS = [
     (lambda: analytic.mode_gains([1.0, NAN], 31), "eigenvalues must be positive"),
     (lambda: analytic.plateau_losses(np.diag([0.4, 0.3]), 31), r"0\.0 at index .*eigvalsh\(Λ\)$"),
     (lambda: analytic.mode_growth([[-0.4, 0.3], [0.3, 0.3]]), r"-0\.4 at index .*eigvalsh\(Λ\)$"),
+    (lambda: analytic.mode_growth([np.diag([0.4, 0.3])] * 3), r"eigvalsh\(Λ\)$"),
     (lambda: analytic.mode_growth([[0.4, 0.0, 0.3]]), r"got 0\.0 at index \(0, 1\)$"),
     (lambda: analytic.mode_gains([1.0, math.inf], 31), "eigenvalues must be positive and finite"),
     (lambda: analytic.mode_gains(1.0, 31), r"eigenvalues must have shape \(\.\.\., D\)"),
