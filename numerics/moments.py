@@ -180,9 +180,12 @@ def moments_of_sequences(chunks: Sequences | Iterable[Sequences]) -> DenseMoment
     total, energy = 0, 0.0
     cross: Any = 0.0
     second: Any = 0.0
-    if not isinstance(chunks, Iterable | Sequences):
-        raise TypeError(f"chunks must be Sequences, one or many, got {_check.shown(chunks)}")
-    for sequences in [chunks] if isinstance(chunks, Sequences) else chunks:
+    try:
+        parts = iter([chunks] if isinstance(chunks, Sequences) else chunks)
+    except TypeError:
+        raise TypeError(f"chunks must be Sequences, one or many, got {_check.shown(chunks)}"
+                        ) from None  # fmt: skip
+    for sequences in parts:
         check_part("chunks", sequences, Sequences)
         z = sequences.features
         total += len(sequences)

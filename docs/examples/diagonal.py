@@ -111,7 +111,7 @@ class DiagonalSystem:
         return np.asarray(theta[..., :1] ** 2 - np.sum(theta[..., 1:] ** 2, axis=-1, keepdims=True))
 
 
-# The claim. In the library: scripts/claims/linear/diagonal.py, and its name in scripts/claims/__init__.py
+# The claim. In the library: scripts/claims/linear/diagonal.py, listed in scripts/claims/__init__.py
 
 
 @claim(

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from numerics._guard import finite
+
 Array = NDArray[Any]
 
 # A mode counts as learned at this share of its target. The loss is midway between its plateaus
@@ -177,7 +179,8 @@ def run_stage(
             atol=rtol * share * np.where(np.arange(y0.size) < equations.H, unit, 1.0),
         )
     failure = None if solution.status >= 0 else str(solution.message)
-    return Stage(equations, solution.t, solution.y.T, solution.sol, failure, solution.status == 1)
+    states = finite(solution.y.T)
+    return Stage(equations, solution.t, states, solution.sol, failure, solution.status == 1)
 
 
 def crossing(stages: list[Stage], loss: Callable[[Array], Array], level: float) -> float:

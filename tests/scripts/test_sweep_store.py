@@ -124,8 +124,8 @@ def test_a_full_disk_stops_the_sweep_and_keeps_what_is_done(workers):
 
     process = started("--list", listed(CASES[:4]), "--out", "out", "--workers", workers,
                       preexec_fn=tighten)  # fmt: skip
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 2
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 2, out + error
     assert "File too large; 2 of 4 cases done (2 found in the folder), and kept" in error
     assert error.count("\n") == 1
     assert files("out") == before
