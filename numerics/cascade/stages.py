@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numerics._guard import finite
-
 Array = NDArray[Any]
 
 # A mode counts as learned at this share of its target. The loss is midway between its plateaus
@@ -146,8 +144,6 @@ def run_stage(
     equations: StageEquations, start: float, stop: float, waiting: list[int], rtol: float
 ) -> Stage:
     """Integrate until a mode of `waiting` reaches its learned share, or to `stop`."""
-    from scipy.integrate import solve_ivp
-
     target = (equations.growth / np.where(equations.growth > 0, equations.curvature, 1.0))[waiting]
 
     def excess(_t: float, y: Array) -> float:
@@ -158,29 +154,43 @@ def run_stage(
         return Stage(equations, np.array([start]), y0[None], None, None, True)
     excess.terminal = True  # type: ignore[attr-defined]
     excess.direction = 1  # type: ignore[attr-defined]
-    # Errors count relative to the weights at the start of the stage, however small these are beside
-    # learned ones.
+    solution = _solved(equations, start, stop, excess if waiting else None, rtol, target)
+    failure = None if solution.status >= 0 else str(solution.message)
+    overflow = np.flatnonzero(~np.isfinite(solution.y).all(axis=0))
+    if overflow.size:
+        t, y = solution.t[: overflow[0]], solution.y.T[: overflow[0]]
+        return Stage(equations, t, y, solution.sol, failure or "the solver overflows", False)
+    return Stage(equations, solution.t, solution.y.T, solution.sol, failure, solution.status == 1)
+
+
+def _solved(
+    equations: StageEquations, start: float, stop: float, event: Any, rtol: float, target: Array
+) -> Any:
+    """SciPy's solution; errors count relative to the first weights, small beside learned ones."""
+    from scipy.integrate import solve_ivp
+
+    y0 = equations.start
     size = float(np.sqrt(np.mean(y0[: equations.H] ** 2 + equations.P.sum(axis=1))))
     learned = float(np.cbrt(target.max())) if len(target) else 0.0
     unit = learned or size or 1.0
     share = min(size / unit, 1.0) or 1.0
-    # A step that fails is told, and one that tries too much is taken again.
+    # A failure is told, and a step that tries too much is taken again.
     with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
         warnings.filterwarnings("ignore", message="lsoda: ")
-        solution = solve_ivp(
-            equations.velocity,
-            (start, stop),
-            y0,
-            method="LSODA",
-            jac=equations.jacobian,
-            events=excess if waiting else None,
-            dense_output=True,
-            rtol=rtol,
-            atol=rtol * share * np.where(np.arange(y0.size) < equations.H, unit, 1.0),
-        )
-    failure = None if solution.status >= 0 else str(solution.message)
-    states = finite(solution.y.T)
-    return Stage(equations, solution.t, states, solution.sol, failure, solution.status == 1)
+        try:
+            return solve_ivp(
+                equations.velocity,
+                (start, stop),
+                y0,
+                method="LSODA",
+                jac=equations.jacobian,
+                events=event,
+                dense_output=True,
+                rtol=rtol,
+                atol=rtol * share * np.where(np.arange(y0.size) < equations.H, unit, 1.0),
+            )
+        except ValueError:  # steps below the rounding of the time
+            raise FloatingPointError from None
 
 
 def crossing(stages: list[Stage], loss: Callable[[Array], Array], level: float) -> float:
