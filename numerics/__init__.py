@@ -6,7 +6,8 @@ Conventions: loss L = E(ŷ − y_q)² without ½, flow τ dθ/dt = −½ ∂L/�
 `numerics.strategies`, which draws tasks, spectra and weights for tests.
 """
 
-from numerics.cascade.reduced import Cascade, reduced_cascade, task_cascade
+from numerics.cascade.record import Cascade
+from numerics.cascade.reduced import reduced_cascade, task_cascade
 from numerics.descent import gradient_descent
 from numerics.drops import (
     MeasuredPlateaus,

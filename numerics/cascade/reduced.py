@@ -207,7 +207,7 @@ def _validated(
             f"initial must be small: at most {_HEAVIEST:g} times {sizes}, "
             f"got a largest of {largest:.3g}"
         )
-    # Smaller by 1/w, a drop is shorter than the time before it by w too: down to its roundings.
+    # A drop lasts about this ratio of the time before it: below, no more than that time's rounding.
     if 0 < largest < _LIGHTEST * learned:
         raise ValueError(
             f"initial must be 0 or at least {_LIGHTEST:g} times {sizes}, "

@@ -19,7 +19,8 @@ from numerics import (
     gradient_flow,
     population_moments,
 )
-from numerics.cascade.reduced import Cascade, task_cascade
+from numerics.cascade.record import Cascade
+from numerics.cascade.reduced import task_cascade
 
 Array = NDArray[Any]
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 import analytic
 import console
 from numerics import LinearTask, SeparateAttention, TokenTask, population_moments
-from numerics.cascade.reduced import Cascade, reduced_cascade
+from numerics.cascade.record import Cascade
+from numerics.cascade.reduced import reduced_cascade
 
 from .problem import make_model, make_task
 
